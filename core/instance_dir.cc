@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/instance_dir.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <optional>
+#include <system_error>
+
+#include "core/error.h"
+#include "core/files.h"
+
+namespace tare {
+namespace fs = std::filesystem;
+namespace {
+
+// Field 22 of /proc/<pid>/stat, "starttime", in clock ticks since boot; the command name in field 2 may hold spaces and ')'.
+std::optional<std::string> start_time(const std::string& pid) {
+  const auto stat = try_read_file("/proc/" + pid + "/stat");
+  if (!stat) return std::nullopt;
+  std::size_t at = stat->rfind(')');
+  for (int field = 2; field < 22 && at != std::string::npos; ++field) at = stat->find(' ', at + 1);
+  if (at == std::string::npos) return std::nullopt;
+  return stat->substr(at + 1, stat->find(' ', at + 1) - at - 1);
+}
+
+}  // namespace
+
+InstanceDir::InstanceDir(const Paths& paths, const std::string& instance_id) : path_(paths.instances() / instance_id) {
+  std::error_code error;
+  fs::create_directories(paths.instances(), error);
+  if (error || !fs::create_directory(path_, error)) {
+    const int number = error ? error.value() : EEXIST;
+    const std::string failed = path_.string();
+    path_.clear();
+    throw Error(code_of_errno(number), errno_text("make directory " + failed, number));
+  }
+  const std::string pid = std::to_string(::getpid());
+  const Fd fd = open_file(path_ / "owner", O_WRONLY | O_CREAT | O_EXCL);
+  write_all(fd.get(), pid + " " + start_time(pid).value_or("0") + "\n", (path_ / "owner").string());
+}
+
+InstanceDir::~InstanceDir() {
+  try {
+    remove();
+  } catch (const Error&) {  // recovery finds it by its owner file
+  }
+}
+
+void InstanceDir::remove() {
+  if (path_.empty()) return;
+  remove_tree(path_);
+  path_.clear();
+}
+
+std::vector<std::string> orphaned_instances(const Paths& paths) {
+  std::vector<std::string> ids;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(paths.instances(), error)) {
+    const auto owner = try_read_file(entry.path() / "owner");
+    const std::string text = owner.value_or("");
+    const std::size_t space = text.find(' ');
+    const bool alive = space != std::string::npos &&
+                       start_time(text.substr(0, space)) == text.substr(space + 1, text.find('\n') - space - 1);
+    if (!alive) ids.push_back(entry.path().filename().string());
+  }
+  return ids;
+}
+
+}  // namespace tare

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where tare keeps things. Injected at construction everywhere, so that a test uses a temporary tree.
+#pragma once
+
+#include <filesystem>
+
+namespace tare {
+
+//   state (/var/lib/tare)
+//   ├── tare.db                       runs and samples
+//   ├── images/<digest>/              rootfs/, rootfs.erofs, image.json
+//   ├── kernels/<release>/            vmlinuz, vmlinux, modules/
+//   ├── guest/                        initramfs, accelerator verdict
+//   ├── libvirt-<n>/                  root of the embedded driver, one per agent that runs at the same time
+//   └── instances/<id>/               upper/, work/, merged/, disk.img, log
+//   run (/run/tare)
+//   ├── tare.sock                     the agent's API
+//   ├── launcher.sock                 the launcher's socket
+//   └── *.lock
+struct Paths {
+  std::filesystem::path state = "/var/lib/tare";
+  std::filesystem::path run = "/run/tare";
+  std::filesystem::path libexec;  // tare-launcher, tare-init, probe
+
+  /// The defaults, overridden by TARE_STATE_DIR, TARE_RUN_DIR and TARE_LIBEXEC_DIR; libexec is ../libexec/tare beside the
+  /// running program.
+  static Paths from_environment();
+
+  std::filesystem::path instances() const { return state / "instances"; }
+  std::filesystem::path images() const { return state / "images"; }
+  std::filesystem::path kernels() const { return state / "kernels"; }
+  std::filesystem::path guest() const { return state / "guest"; }
+  std::filesystem::path database() const { return state / "tare.db"; }
+  std::filesystem::path socket() const { return run / "tare.sock"; }
+};
+
+}  // namespace tare

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is run: an image, a command, its environment, limits, ports and what "ready" means. Plain data, the same for every
+// backend; no field names a backend.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/units.h"
+
+namespace tare {
+
+/// Absent means unlimited.
+struct Limits {
+  std::optional<double> cpus;         // CPU time per wall time, as docker --cpus; a VM gets ceil(cpus) vCPUs, at least 1
+  std::optional<Bytes> memory;        // container: memory limit; VM: memory of the guest
+  std::optional<std::int64_t> pids;   // processes and threads of the workload
+  bool operator==(const Limits&) const = default;
+};
+
+/// What "ready" means. Detected from outside the instance, by one mechanism for all backends (core/readiness.h).
+struct Ready {
+  enum class Kind {
+    executed,  // the workload's execve succeeded; nothing more is asked
+    exit,      // it ended with exit code 0
+    log,       // a line of its output contains `pattern`
+    tcp,       // `port` accepts a connection
+    http,      // GET `path` on `port` answers 200–399
+    exec,      // `command` in the instance ends with exit code 0
+  };
+  Kind kind = Kind::executed;
+  std::uint16_t port = 0;
+  std::string path = "/";
+  std::string pattern;
+  std::vector<std::string> command;
+  bool operator==(const Ready&) const = default;
+};
+
+/// Which network the workload sees. metal always has the host's.
+enum class Network {
+  none,     // loopback only
+  link,     // a point-to-point link to the host, on which its ports are reached
+};
+
+/// Which protections a container has; metal has none, a VM has its own kernel.
+enum class Security { standard, none };
+
+struct Workload {
+  std::string name;                       // as in the suite; [a-z0-9][a-z0-9_.-]{0,62}
+  std::string image;                      // image reference, resolved by image::Store
+  std::vector<std::string> command;       // argv; empty: the image's own command. argv[0] is looked up in the image's PATH
+  std::vector<std::string> environment;   // KEY=VALUE, on top of the image's
+  std::string working_directory;          // empty: the image's, else "/"
+  std::string hostname;                   // empty: the instance's id
+  Limits limits;
+  std::vector<std::uint16_t> ports;       // TCP ports the workload listens on
+  Network network = Network::none;
+  Security security = Security::standard;
+  Ready ready;
+  std::chrono::nanoseconds start_timeout = std::chrono::seconds(60);  // requested → ready
+  std::chrono::nanoseconds stop_grace = std::chrono::seconds(10);     // SIGTERM → SIGKILL
+  bool operator==(const Workload&) const = default;
+};
+
+}  // namespace tare

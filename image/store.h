@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Images on this host: from a reference to a root filesystem, as a read-only directory (metal, container) or as an EROFS image (VM).
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/paths.h"
+
+namespace tare::image {
+
+struct Image {
+  std::string reference;                  // as the user wrote it: "tare/probe", "dir:/srv/rootfs"
+  std::string digest;                     // "sha256:…" over the tree's content
+  std::filesystem::path rootfs;           // read-only lower directory
+  std::vector<std::string> command;       // used when the workload has none
+  std::vector<std::string> environment;   // KEY=VALUE; has PATH
+  std::string working_directory = "/";
+};
+
+/// Thread-safe; safe against another process that uses the same state directory.
+class Store {
+ public:
+  explicit Store(Paths paths) : paths_(std::move(paths)) {}
+  /// "tare/probe" is built in: made from libexec/probe on first use. "dir:/path" is a directory with a root filesystem, used as it is.
+  /// Throws Error(not_found) with the names that exist.
+  Image resolve(const std::string& reference) const;
+  /// The EROFS image of `image`, made by mkfs.erofs on first use and kept under its digest.
+  std::filesystem::path erofs(const Image& image) const;
+
+ private:
+  Paths paths_;
+};
+
+/// The file that `argv0` means in `image`: an absolute path as it is, else the first hit in PATH. Links are followed inside the root only.
+/// Throws Error(not_found) "command 'x' is not in image 'y'", or Error(invalid) when it is not executable.
+std::string find_command(const Image& image, const std::string& argv0, const std::vector<std::string>& environment);
+
+}  // namespace tare::image
