@@ -20,20 +20,20 @@ struct Interval {
 
 /// One backend's column of a comparison.
 struct Summary {
-  int n = 0;                          // valid measured samples
-  int excluded = 0;                   // failed or invalid ones
+  int n = 0;         // valid measured samples
+  int excluded = 0;  // failed or invalid ones
   std::optional<double> min, median, p95, max, mad;
-  std::optional<Interval> ci95;       // BCa bootstrap of the median; absent with n < 6
-  std::optional<double> ratio;        // to metal: exp of the median of paired log ratios per block
-  std::optional<Interval> ratio_ci95; // absent with fewer than 6 pairs
-  std::string verdict;                // "slower", "faster", "no difference", "n too small", "emulated", "missing: <reason>", …
+  std::optional<Interval> ci95;        // BCa bootstrap of the median; absent with n < 6
+  std::optional<double> ratio;         // to metal: exp of the median of paired log ratios per block
+  std::optional<Interval> ratio_ci95;  // absent with fewer than 6 pairs
+  std::string verdict;                 // "slower", "faster", "no difference", "n too small", "emulated", "missing: <reason>", …
 };
 
 /// One metric of one experiment over all backends.
 struct Comparison {
   std::string metric;
   std::string unit;
-  std::string kind = "gross";         // gross | tare | net
+  std::string kind = "gross";  // gross | tare | net
   bool lower_is_better = true;
   std::map<std::string, Summary> backends;
 };

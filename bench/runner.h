@@ -20,7 +20,7 @@ struct PlannedTrial {
   int block = 0;               // 0: warm-up
   std::size_t experiment = 0;  // index in Suite::experiments
   std::string backend;
-  bool empty = false;          // the empty counterpart instead of the workload
+  bool empty = false;  // the empty counterpart instead of the workload
 };
 /// The whole order for a seed: within each block the backends (and the counterpart) are shuffled. Pure: the same seed gives the same order.
 std::vector<PlannedTrial> plan(const Suite& suite, const std::vector<std::string>& backends, std::uint64_t seed);
@@ -30,12 +30,12 @@ struct TrialRecord {
   std::string experiment;
   std::string workload;
   std::string variant;
-  std::string state;              // as Sample::state
-  std::string sentence;           // why it failed or is suspect; empty when ok
+  std::string state;     // as Sample::state
+  std::string sentence;  // why it failed or is suspect; empty when ok
   std::string hint;
   std::vector<Sample> samples;
-  double seconds = 0;             // wall time of the trial
-  std::string raw_output;         // what the workload printed, where the metric was parsed from it
+  double seconds = 0;      // wall time of the trial
+  std::string raw_output;  // what the workload printed, where the metric was parsed from it
 };
 
 /// What a run tells while it goes. Called on the runner's thread, never inside a timed window.
@@ -57,8 +57,8 @@ struct BackendInfo {
 enum class Outcome { ok, failed, canceled };  // failed: at least one measured trial failed, or no backend was able
 
 struct AgentCost {
-  double cpu_seconds = 0;       // of the agent and the launcher during the run
-  double memory_bytes = 0;      // resident, agent and launcher, at the end
+  double cpu_seconds = 0;   // of the agent and the launcher during the run
+  double memory_bytes = 0;  // resident, agent and launcher, at the end
   double wall_seconds = 0;
 };
 
@@ -66,10 +66,10 @@ struct RunRecord {
   std::string id;
   std::uint64_t seed = 0;
   Outcome outcome = Outcome::ok;
-  std::string started_at;       // UTC, RFC 3339
+  std::string started_at;  // UTC, RFC 3339
   double wall_seconds = 0;
-  std::vector<BackendInfo> backends;   // unable ones too, with the reason
-  std::vector<TrialRecord> trials;     // in order of execution
+  std::vector<BackendInfo> backends;  // unable ones too, with the reason
+  std::vector<TrialRecord> trials;    // in order of execution
   std::vector<std::string> warnings;
   AgentCost agent_cost;
 };
@@ -77,11 +77,12 @@ struct RunRecord {
 struct RunOptions {
   std::string id;
   std::uint64_t seed = 0;
-  std::function<AgentCost()> agent_cost;   // cumulative reading; the runner takes the difference
+  std::function<AgentCost()> agent_cost;  // cumulative reading; the runner takes the difference
 };
 
 /// Runs to the end, or until `stop` is requested: then the current trial is stopped, cleaned up and not counted. A trial that fails is a
 /// record; the run goes on. Throws only what the observer throws.
-RunRecord run(const Suite& suite, const std::vector<Backend*>& backends, const RunOptions& options, Observer& observer, std::stop_token stop);
+RunRecord run(const Suite& suite, const std::vector<Backend*>& backends, const RunOptions& options, Observer& observer,
+              std::stop_token stop);
 
 }  // namespace tare::bench

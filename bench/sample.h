@@ -10,16 +10,16 @@ namespace tare::bench {
 
 struct Sample {
   std::string run;
-  int block = 0;                 // 0 is warm-up; measured blocks count from 1
-  int trial = 0;                 // counts from 1 over the run, in the order of execution
-  std::string backend;           // "metal", "container", "vm"
-  std::string variant;           // "cold"; the empty counterpart is "cold+empty"
+  int block = 0;        // 0 is warm-up; measured blocks count from 1
+  int trial = 0;        // counts from 1 over the run, in the order of execution
+  std::string backend;  // "metal", "container", "vm"
+  std::string variant;  // "cold"; the empty counterpart is "cold+empty"
   std::string workload;
   std::string experiment;
-  std::string metric;            // "mark.ready", "usage.cpu", "probe.syscall"
-  std::string unit;              // "s", "bytes", "1", "ns/op", …
-  std::optional<double> value;   // empty when the trial failed
-  std::string state = "ok";      // ok | suspect:<reason> | invalid:<cause> | failed:<code>
+  std::string metric;           // "mark.ready", "usage.cpu", "probe.syscall"
+  std::string unit;             // "s", "bytes", "1", "ns/op", …
+  std::optional<double> value;  // empty when the trial failed
+  std::string state = "ok";     // ok | suspect:<reason> | invalid:<cause> | failed:<code>
 };
 
 /// "run,block,trial,backend,variant,workload,experiment,metric,unit,value,state\n"

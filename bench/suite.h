@@ -21,20 +21,20 @@ struct Experiment {
   };
   std::string name;
   Measure measure = Measure::start;
-  std::string workload;                      // a key of Suite::workloads
-  std::optional<std::string> empty;          // its empty counterpart: what the backend itself weighs (the tare)
-  int trials = 10;                           // measured blocks
-  int warmup = 1;                            // blocks that are run, kept and not counted
-  std::chrono::nanoseconds timeout = std::chrono::seconds(60);  // of one trial
+  std::string workload;                                             // a key of Suite::workloads
+  std::optional<std::string> empty;                                 // its empty counterpart: what the backend itself weighs (the tare)
+  int trials = 10;                                                  // measured blocks
+  int warmup = 1;                                                   // blocks that are run, kept and not counted
+  std::chrono::nanoseconds timeout = std::chrono::seconds(60);      // of one trial
   std::chrono::nanoseconds settle = std::chrono::milliseconds(20);  // idle gap before each trial
 };
 
 struct Suite {
   std::string name;
   std::string description;
-  std::string text;                          // the YAML as read
-  std::string digest;                        // "sha256:…" of text
-  std::optional<std::uint64_t> seed;         // absent: drawn for each run and recorded
+  std::string text;                   // the YAML as read
+  std::string digest;                 // "sha256:…" of text
+  std::optional<std::uint64_t> seed;  // absent: drawn for each run and recorded
   std::vector<std::string> backends = {"metal", "container", "vm"};
   std::map<std::string, Workload> workloads;
   std::vector<Experiment> experiments;

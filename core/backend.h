@@ -21,12 +21,12 @@ namespace tare {
 /// What a backend can do on this host, and how well.
 struct Probe {
   bool able = false;
-  std::string reason;                         // why not, or what is limited; empty when all is well
-  std::string remedy;                         // the command or setting that mends it
-  bool emulated = false;                      // a VM without hardware virtualisation: never ranked against the others
-  std::string implementation;                 // "namespaces and cgroup hybrid", "qemu 7.2.22 via libvirt 9.0.0"
-  std::string accelerator;                    // VM: "kvm" or "tcg"; empty elsewhere
-  std::map<std::string, std::string> details; // whatever else belongs into the result: kernel release, machine type, …
+  std::string reason;                          // why not, or what is limited; empty when all is well
+  std::string remedy;                          // the command or setting that mends it
+  bool emulated = false;                       // a VM without hardware virtualisation: never ranked against the others
+  std::string implementation;                  // "namespaces and cgroup hybrid", "qemu 7.2.22 via libvirt 9.0.0"
+  std::string accelerator;                     // VM: "kvm" or "tcg"; empty elsewhere
+  std::map<std::string, std::string> details;  // whatever else belongs into the result: kernel release, machine type, …
 };
 
 enum class State { created, running, paused, exited, removed };

@@ -18,12 +18,10 @@ struct Row {
 
 // The one table from a Code to what the outside sees; rows in the order of the enum.
 constexpr std::array kRows = {
-    Row{Code::usage, "usage", 400, 2},           Row{Code::invalid, "invalid", 400, 2},
-    Row{Code::not_found, "not_found", 404, 2},   Row{Code::conflict, "conflict", 409, 1},
-    Row{Code::unsuited, "unsuited", 503, 3},     Row{Code::unavailable, "unavailable", 503, 3},
-    Row{Code::exhausted, "exhausted", 507, 1},   Row{Code::timeout, "timeout", 504, 124},
-    Row{Code::canceled, "canceled", 409, 130},   Row{Code::failed, "failed", 500, 1},
-    Row{Code::internal, "internal", 500, 1},
+    Row{Code::usage, "usage", 400, 2},         Row{Code::invalid, "invalid", 400, 2},   Row{Code::not_found, "not_found", 404, 2},
+    Row{Code::conflict, "conflict", 409, 1},   Row{Code::unsuited, "unsuited", 503, 3}, Row{Code::unavailable, "unavailable", 503, 3},
+    Row{Code::exhausted, "exhausted", 507, 1}, Row{Code::timeout, "timeout", 504, 124}, Row{Code::canceled, "canceled", 409, 130},
+    Row{Code::failed, "failed", 500, 1},       Row{Code::internal, "internal", 500, 1},
 };
 
 const Row& row(Code code) noexcept { return kRows[static_cast<std::size_t>(code)]; }
@@ -42,10 +40,7 @@ Code code_named(std::string_view word) noexcept {
 }
 
 Error::Error(Code code, std::string sentence, std::string hint)
-    : code_(code),
-      sentence_(std::move(sentence)),
-      hint_(std::move(hint)),
-      what_(hint_.empty() ? sentence_ : sentence_ + ": " + hint_) {}
+    : code_(code), sentence_(std::move(sentence)), hint_(std::move(hint)), what_(hint_.empty() ? sentence_ : sentence_ + ": " + hint_) {}
 
 std::string errno_text(std::string_view action, int number) {
   std::string text(action);

@@ -61,8 +61,8 @@ std::vector<std::string> orphaned_instances(const Paths& paths) {
     const auto owner = try_read_file(entry.path() / "owner");
     const std::string text = owner.value_or("");
     const std::size_t space = text.find(' ');
-    const bool alive = space != std::string::npos &&
-                       start_time(text.substr(0, space)) == text.substr(space + 1, text.find('\n') - space - 1);
+    const bool alive =
+        space != std::string::npos && start_time(text.substr(0, space)) == text.substr(space + 1, text.find('\n') - space - 1);
     if (!alive) ids.push_back(entry.path().filename().string());
   }
   return ids;

@@ -21,7 +21,7 @@ struct LogLine {
   std::uint64_t number = 0;  // counts from 0 over both streams
   Instant at;                // arrival of the line's last byte
   Stream stream = Stream::out;
-  std::string text;          // without the newline
+  std::string text;  // without the newline
 };
 
 /// Thread-safe. Keeps the newest lines up to a size, counts what it dropped; a line longer than 64 KiB is split.

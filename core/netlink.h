@@ -13,8 +13,8 @@ namespace tare::netlink {
 
 /// A /30 of 10.213.0.0/16 that no interface of this host uses: 16,384 links.
 struct Subnet {
-  std::string host;           // "10.213.7.1": the host's end
-  std::string instance;       // "10.213.7.2": the instance's end
+  std::string host;      // "10.213.7.1": the host's end
+  std::string instance;  // "10.213.7.2": the instance's end
   int prefix = 30;
 };
 

@@ -16,9 +16,9 @@ namespace tare {
 
 /// How a process ended, as waitid(2) tells it.
 struct Exit {
-  int code = 0;        // exit status, or the signal's number when `signaled`
+  int code = 0;  // exit status, or the signal's number when `signaled`
   bool signaled = false;
-  bool oom = false;    // the kernel killed it because its memory limit was reached
+  bool oom = false;  // the kernel killed it because its memory limit was reached
   bool ok() const { return !signaled && code == 0; }
   /// As a shell and Docker count it: 128 + signal for a signaled process.
   int status() const { return signaled ? 128 + code : code; }
@@ -31,13 +31,13 @@ std::string text_of(const Exit& exit);
 class Child {
  public:
   struct Options {
-    std::vector<std::string> argv;             // argv[0] is looked up in PATH when it has no '/'
+    std::vector<std::string> argv;               // argv[0] is looked up in PATH when it has no '/'
     std::vector<std::string> extra_environment;  // KEY=VALUE on top of this process' environment
-    int stdin_fd = -1;                         // -1: /dev/null
-    int stdout_fd = -1;                        // -1: /dev/null
-    int stderr_fd = -1;                        // -1: /dev/null
-    bool die_with_parent = false;              // SIGKILL when the calling thread's process ends
-    bool new_session = false;                  // setsid(2): signals of our terminal do not reach it
+    int stdin_fd = -1;                           // -1: /dev/null
+    int stdout_fd = -1;                          // -1: /dev/null
+    int stderr_fd = -1;                          // -1: /dev/null
+    bool die_with_parent = false;                // SIGKILL when the calling thread's process ends
+    bool new_session = false;                    // setsid(2): signals of our terminal do not reach it
   };
   /// Throws Error(unavailable) with the program's name when it cannot be executed.
   static Child spawn(const Options& options);

@@ -4,9 +4,8 @@
 namespace tare {
 namespace {
 
-constexpr std::array<std::string_view, kMarkCount> kNames = {"requested", "prepared", "launched",  "kernel",
-                                                             "init",      "executed", "ready",     "responded",
-                                                             "stopping",  "exited",   "removed"};
+constexpr std::array<std::string_view, kMarkCount> kNames = {"requested", "prepared",  "launched", "kernel", "init",   "executed",
+                                                             "ready",     "responded", "stopping", "exited", "removed"};
 
 std::size_t index(Mark mark) { return static_cast<std::size_t>(mark); }
 

@@ -30,14 +30,14 @@ enum class Mark {
 };
 constexpr std::size_t kMarkCount = 11;
 
-std::string_view name(Mark mark) noexcept;                 // "requested", …
+std::string_view name(Mark mark) noexcept;  // "requested", …
 std::optional<Mark> mark_named(std::string_view word) noexcept;
 
 /// A mark that happened in a guest, as its message on the channel tells it.
 struct GuestReading {
-  std::int64_t guest_nanoseconds = 0;         // the guest's own CLOCK_MONOTONIC
-  Instant arrived;                            // when the message reached the host
-  std::chrono::nanoseconds error_bound{0};    // half of the least round trip of the clock ping-pong
+  std::int64_t guest_nanoseconds = 0;       // the guest's own CLOCK_MONOTONIC
+  Instant arrived;                          // when the message reached the host
+  std::chrono::nanoseconds error_bound{0};  // half of the least round trip of the clock ping-pong
 };
 
 /// Thread-safe. The first call for a mark wins: a mark happens once.

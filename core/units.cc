@@ -21,17 +21,24 @@ struct Unit {
 constexpr double kKi = 1024.0;
 // A bare K, M, G, T is binary, as docker run --memory takes it.
 constexpr std::array kByteUnits = {
-    Unit{"", 1},          Unit{"B", 1},
-    Unit{"k", kKi},       Unit{"K", kKi},
-    Unit{"kB", 1e3},      Unit{"KB", 1e3},
-    Unit{"KiB", kKi},     Unit{"M", kKi * kKi},
-    Unit{"MB", 1e6},      Unit{"MiB", kKi * kKi},
-    Unit{"G", kKi * kKi * kKi},
-    Unit{"GB", 1e9},      Unit{"GiB", kKi * kKi * kKi},
-    Unit{"T", kKi * kKi * kKi * kKi},
-    Unit{"TB", 1e12},     Unit{"TiB", kKi * kKi * kKi * kKi},
+    Unit{"", 1},
+    Unit{"B", 1},
+    Unit{"k", kKi},
+    Unit{"K", kKi},
+    Unit{"kB", 1e3},
+    Unit{"KB", 1e3},
+    Unit{"KiB", kKi},
+    Unit{"M", kKi* kKi},
+    Unit{"MB", 1e6},
+    Unit{"MiB", kKi* kKi},
+    Unit{"G", kKi* kKi* kKi},
+    Unit{"GB", 1e9},
+    Unit{"GiB", kKi* kKi* kKi},
+    Unit{"T", kKi* kKi* kKi* kKi},
+    Unit{"TB", 1e12},
+    Unit{"TiB", kKi* kKi* kKi* kKi},
 };
-constexpr std::array kTimeUnits = {Unit{"ns", 1},  Unit{"us", 1e3}, Unit{"µs", 1e3}, Unit{"ms", 1e6},
+constexpr std::array kTimeUnits = {Unit{"ns", 1},  Unit{"us", 1e3}, Unit{"µs", 1e3},  Unit{"ms", 1e6},
                                    Unit{"s", 1e9}, Unit{"m", 60e9}, Unit{"h", 3600e9}};
 
 template <std::size_t N>
@@ -77,8 +84,7 @@ int Deadline::poll_timeout() const {
 Bytes parse_bytes(std::string_view text) {
   const auto value = parse_quantity(text, kByteUnits);
   if (!value || *value > 9.2e18) {
-    throw Error(Code::invalid, "'" + std::string(text) + "' is not a size",
-                "write a number and a unit, as 64MiB, 1GB or 512k");
+    throw Error(Code::invalid, "'" + std::string(text) + "' is not a size", "write a number and a unit, as 64MiB, 1GB or 512k");
   }
   return {static_cast<std::uint64_t>(std::llround(*value))};
 }
@@ -86,8 +92,7 @@ Bytes parse_bytes(std::string_view text) {
 std::chrono::nanoseconds parse_duration(std::string_view text) {
   const auto value = parse_quantity(text, kTimeUnits);
   if (!value || *value > 9.2e18) {
-    throw Error(Code::invalid, "'" + std::string(text) + "' is not a duration",
-                "write a number and a unit, as 250ms, 10s or 2m");
+    throw Error(Code::invalid, "'" + std::string(text) + "' is not a duration", "write a number and a unit, as 250ms, 10s or 2m");
   }
   return std::chrono::nanoseconds(std::llround(*value));
 }

@@ -26,9 +26,7 @@ struct Instant {
   auto operator<=>(const Instant&) const = default;
   static Instant now() noexcept;
 };
-constexpr std::chrono::nanoseconds operator-(Instant a, Instant b) {
-  return std::chrono::nanoseconds(a.nanoseconds - b.nanoseconds);
-}
+constexpr std::chrono::nanoseconds operator-(Instant a, Instant b) { return std::chrono::nanoseconds(a.nanoseconds - b.nanoseconds); }
 constexpr Instant operator+(Instant a, std::chrono::nanoseconds d) { return {a.nanoseconds + d.count()}; }
 
 /// The moment after which waiting is given up.

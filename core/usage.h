@@ -24,14 +24,14 @@ struct Usage {
   std::optional<std::uint64_t> io_writes;              // v2 "wios"
   std::optional<Bytes> network_receive;                // the workload's side of its link; loopback is not counted
   std::optional<Bytes> network_transmit;
-  std::optional<std::uint64_t> switches_voluntary;     // /proc/<pid>/task/*/status of living tasks, getrusage(2) of reaped ones
+  std::optional<std::uint64_t> switches_voluntary;  // /proc/<pid>/task/*/status of living tasks, getrusage(2) of reaped ones
   std::optional<std::uint64_t> switches_involuntary;
-  std::optional<std::uint64_t> processes;              // tasks in the control group now: pids.current
-  std::optional<std::uint64_t> oom_kills;              // v2 "oom_kill" of memory.events; v1 of memory.oom_control
+  std::optional<std::uint64_t> processes;  // tasks in the control group now: pids.current
+  std::optional<std::uint64_t> oom_kills;  // v2 "oom_kill" of memory.events; v1 of memory.oom_control
 
   // What a guest says of itself (VM only).
-  std::optional<std::chrono::nanoseconds> guest_cpu;   // user + system + irq of /proc/stat in the guest
-  std::optional<Bytes> guest_memory_used;              // MemTotal − MemAvailable in the guest
+  std::optional<std::chrono::nanoseconds> guest_cpu;  // user + system + irq of /proc/stat in the guest
+  std::optional<Bytes> guest_memory_used;             // MemTotal − MemAvailable in the guest
 };
 
 }  // namespace tare

@@ -15,9 +15,9 @@ namespace tare {
 
 /// Absent means unlimited.
 struct Limits {
-  std::optional<double> cpus;         // CPU time per wall time, as docker --cpus; a VM gets ceil(cpus) vCPUs, at least 1
-  std::optional<Bytes> memory;        // container: memory limit; VM: memory of the guest
-  std::optional<std::int64_t> pids;   // processes and threads of the workload
+  std::optional<double> cpus;        // CPU time per wall time, as docker --cpus; a VM gets ceil(cpus) vCPUs, at least 1
+  std::optional<Bytes> memory;       // container: memory limit; VM: memory of the guest
+  std::optional<std::int64_t> pids;  // processes and threads of the workload
   bool operator==(const Limits&) const = default;
 };
 
@@ -41,22 +41,22 @@ struct Ready {
 
 /// Which network the workload sees. metal always has the host's.
 enum class Network {
-  none,     // loopback only
-  link,     // a point-to-point link to the host, on which its ports are reached
+  none,  // loopback only
+  link,  // a point-to-point link to the host, on which its ports are reached
 };
 
 /// Which protections a container has; metal has none, a VM has its own kernel.
 enum class Security { standard, none };
 
 struct Workload {
-  std::string name;                       // as in the suite; [a-z0-9][a-z0-9_.-]{0,62}
-  std::string image;                      // image reference, resolved by image::Store
-  std::vector<std::string> command;       // argv; empty: the image's own command. argv[0] is looked up in the image's PATH
-  std::vector<std::string> environment;   // KEY=VALUE, on top of the image's
-  std::string working_directory;          // empty: the image's, else "/"
-  std::string hostname;                   // empty: the instance's id
+  std::string name;                      // as in the suite; [a-z0-9][a-z0-9_.-]{0,62}
+  std::string image;                     // image reference, resolved by image::Store
+  std::vector<std::string> command;      // argv; empty: the image's own command. argv[0] is looked up in the image's PATH
+  std::vector<std::string> environment;  // KEY=VALUE, on top of the image's
+  std::string working_directory;         // empty: the image's, else "/"
+  std::string hostname;                  // empty: the instance's id
   Limits limits;
-  std::vector<std::uint16_t> ports;       // TCP ports the workload listens on
+  std::vector<std::uint16_t> ports;  // TCP ports the workload listens on
   Network network = Network::none;
   Security security = Security::standard;
   Ready ready;

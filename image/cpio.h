@@ -11,10 +11,10 @@ namespace tare::image {
 struct CpioEntry {
   enum class Kind { directory, file, character_device };
   Kind kind = Kind::file;
-  std::string path;                   // without leading slash: "lib/overlay.ko"
+  std::string path;  // without leading slash: "lib/overlay.ko"
   unsigned mode = 0644;
-  std::string content;                // file
-  unsigned major = 0;                 // character device
+  std::string content;  // file
+  unsigned major = 0;   // character device
   unsigned minor = 0;
 };
 

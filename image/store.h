@@ -11,11 +11,11 @@
 namespace tare::image {
 
 struct Image {
-  std::string reference;                  // as the user wrote it: "tare/probe", "dir:/srv/rootfs"
-  std::string digest;                     // "sha256:…" over the tree's content
-  std::filesystem::path rootfs;           // read-only lower directory
-  std::vector<std::string> command;       // used when the workload has none
-  std::vector<std::string> environment;   // KEY=VALUE; has PATH
+  std::string reference;                 // as the user wrote it: "tare/probe", "dir:/srv/rootfs"
+  std::string digest;                    // "sha256:…" over the tree's content
+  std::filesystem::path rootfs;          // read-only lower directory
+  std::vector<std::string> command;      // used when the workload has none
+  std::vector<std::string> environment;  // KEY=VALUE; has PATH
   std::string working_directory = "/";
 };
 
