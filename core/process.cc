@@ -17,6 +17,7 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/files.h"
 
 extern char** environ;  // NOLINT: the name POSIX gives it
 
