@@ -45,7 +45,7 @@ template <std::size_t N>
 std::optional<double> parse_quantity(std::string_view text, const std::array<Unit, N>& units) {
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
-  if (error != std::errc() || number < 0) return std::nullopt;
+  if (error != std::errc() || !std::isfinite(number) || number < 0) return std::nullopt;
   std::string_view word(end, static_cast<std::size_t>(text.data() + text.size() - end));
   while (!word.empty() && word.front() == ' ') word.remove_prefix(1);
   for (const Unit& unit : units) {
