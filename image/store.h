@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,7 @@ struct Image {
 /// Thread-safe; safe against another process that uses the same state directory.
 class Store {
  public:
-  explicit Store(Paths paths) : paths_(std::move(paths)) {}
+  explicit Store(Paths paths);
   /// "tare/probe" is built in: made from libexec/probe on first use. "dir:/path" is a directory with a root filesystem, used as it is.
   /// Throws Error(not_found) with the names that exist.
   Image resolve(const std::string& reference) const;
@@ -30,7 +31,12 @@ class Store {
   std::filesystem::path erofs(const Image& image) const;
 
  private:
+  struct Known;
+  Image resolve_builtin() const;
+  Image resolve_directory(const std::string& reference) const;
+
   Paths paths_;
+  std::shared_ptr<Known> known_;
 };
 
 /// The file that `argv0` means in `image`: an absolute path as it is, else the first hit in PATH. Links are followed inside the root only.

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "image/store.h"
+
+namespace tare::image {
+namespace {
+
+constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+enum class Found { nothing, not_executable, executable };
+
+/// What `path` is for a process whose root is `root`: RESOLVE_IN_ROOT keeps absolute links and ".." inside (openat2(2), Linux 5.6).
+Found look_at(int root, const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_IN_ROOT;
+  const Fd fd(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
+  if (!fd) {
+    if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG) return Found::nothing;
+    if (errno == EACCES) return Found::not_executable;
+    throw_errno("openat2 " + path);
+  }
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) throw_errno("stat " + path);
+  return S_ISREG(status.st_mode) && (status.st_mode & 0111) != 0 ? Found::executable : Found::not_executable;
+}
+
+/// The last PATH counts, as in an environment that was appended to.
+std::string_view search_path(const Image& image, const std::vector<std::string>& environment) {
+  std::string_view found;
+  bool seen = false;
+  for (const auto* list : {&image.environment, &environment}) {
+    for (const std::string& variable : *list) {
+      if (!variable.starts_with("PATH=")) continue;
+      found = std::string_view(variable).substr(5);
+      seen = true;
+    }
+  }
+  return seen ? found : kDefaultPath;
+}
+
+std::vector<std::string> candidates(const Image& image, const std::string& argv0, const std::vector<std::string>& environment) {
+  if (argv0.starts_with('/')) return {argv0};
+  const std::string base = image.working_directory.ends_with('/') ? image.working_directory : image.working_directory + "/";
+  if (argv0.find('/') != std::string::npos) return {base + argv0};
+  std::vector<std::string> paths;
+  std::string_view rest = search_path(image, environment);
+  while (true) {
+    const std::size_t colon = rest.find(':');
+    const std::string directory(rest.substr(0, colon));
+    // An empty part means the working directory, as execvp(3) has it.
+    paths.push_back(directory.empty() ? base + argv0 : directory + "/" + argv0);
+    if (colon == std::string_view::npos) return paths;
+    rest.remove_prefix(colon + 1);
+  }
+}
+
+}  // namespace
+
+std::string find_command(const Image& image, const std::string& argv0, const std::vector<std::string>& environment) {
+  if (argv0.empty())
+    throw Error(Code::invalid, "the command for image '" + image.reference + "' is empty", "give it in the workload's 'command'");
+  const Fd root = open_file(image.rootfs, O_PATH | O_DIRECTORY);
+  std::string refused;
+  for (const std::string& path : candidates(image, argv0, environment)) {
+    const Found found = look_at(root.get(), path);
+    if (found == Found::executable) return path;
+    if (found == Found::not_executable && refused.empty()) refused = path;
+  }
+  if (!refused.empty()) {
+    throw Error(Code::invalid, "command '" + argv0 + "' in image '" + image.reference + "' is not executable",
+                refused + " is no regular file with an execute bit");
+  }
+  std::string hint = "its path in the image is looked for as it is";
+  if (argv0.find('/') == std::string::npos) hint = "PATH of the image is " + std::string(search_path(image, environment));
+  throw Error(Code::not_found, "command '" + argv0 + "' is not in image '" + image.reference + "'", hint);
+}
+
+}  // namespace tare::image
