@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/support/census.h"
+
+#include <filesystem>
+#include <sstream>
+
+#include "core/files.h"
+
+namespace tare::test {
+namespace fs = std::filesystem;
+namespace {
+
+std::set<std::string> names_in(const fs::path& directory, const std::string& prefix = {}) {
+  std::set<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with(prefix)) names.insert(name);
+  }
+  return names;
+}
+
+// Below a `tare` directory in the root of each hierarchy: /sys/fs/cgroup itself on v2, its subdirectories on v1 and hybrid.
+std::set<std::string> groups() {
+  std::set<std::string> found;
+  std::set<fs::path> roots = {"/sys/fs/cgroup"};
+  for (const std::string& name : names_in("/sys/fs/cgroup")) roots.insert(fs::path("/sys/fs/cgroup") / name);
+  for (const fs::path& root : roots) {
+    std::error_code error;
+    if (!fs::is_directory(root / "tare", error)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(root / "tare", error)) {
+      if (entry.is_directory(error)) found.insert(entry.path());
+    }
+  }
+  return found;
+}
+
+std::set<std::string> mounts() {
+  std::set<std::string> points;
+  std::istringstream lines(read_file("/proc/self/mountinfo"));
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream fields(line);
+    std::string field;
+    for (int i = 0; i < 5; ++i) fields >> field;  // the fifth field is the mount point
+    points.insert(field);
+  }
+  return points;
+}
+
+std::set<std::string> processes(const Paths& paths) {
+  std::set<std::string> found;
+  for (const std::string& pid : names_in("/proc")) {
+    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    const auto cgroup = try_read_file("/proc/" + pid + "/cgroup").value_or("");
+    const auto command = try_read_file("/proc/" + pid + "/cmdline").value_or("");
+    const bool ours = cgroup.find(":/tare/") != std::string::npos || command.find(paths.instances().string() + "/") != std::string::npos;
+    if (ours) found.insert(pid + " " + command.substr(0, command.find('\0')));
+  }
+  return found;
+}
+
+}  // namespace
+
+Census census(const Paths& paths) {
+  return {groups(), names_in("/sys/class/net", "tare"), mounts(), names_in(paths.instances()), processes(paths), names_in("/tmp", "tare-")};
+}
+
+void PrintTo(const Census& census, std::ostream* out) {
+  const auto print = [&](const char* title, const std::set<std::string>& names) {
+    *out << "\n" << title << " (" << names.size() << "):";
+    if (names.size() > 40) return;
+    for (const std::string& name : names) *out << " " << name;
+  };
+  print("control groups", census.control_groups);
+  print("interfaces", census.interfaces);
+  print("mounts", census.mounts);
+  print("instances", census.instances);
+  print("processes", census.processes);
+  print("temporary", census.temporary);
+}
+
+}  // namespace tare::test
