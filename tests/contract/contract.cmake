@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-add_library(tare_test_support STATIC support/census.cc)
-tare_compile(tare_test_support)
-target_link_libraries(tare_test_support PUBLIC tare_core)
-
 if(TARGET tare_agent)
   # One process for all of a backend's tests: libvirt opens once and the launcher starts once.
   add_executable(contract contract/backend_contract.cc)

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+add_library(tare_test_support STATIC support/census.cc)
+tare_compile(tare_test_support)
+target_link_libraries(tare_test_support PUBLIC tare_core)
