@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guest/kernel.h"
+
+#include <fcntl.h>
+#include <sys/reboot.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+
+namespace tare::guest {
+
+std::int64_t now() noexcept {
+  timespec time{};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+std::int64_t kernel_entry() noexcept {
+  const int fd = open("/dev/kmsg", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return 0;
+  char record[256];
+  std::int64_t entry = 0;
+  lseek(fd, 0, SEEK_END);  // what comes after the newest record
+  const char line[] = "<7>tare-init\n";
+  const std::int64_t before = now();
+  if (write(fd, line, sizeof line - 1) > 0) {
+    const std::int64_t after = now();
+    const ssize_t size = read(fd, record, sizeof record - 1);  // "priority,sequence,microseconds,flags;text"
+    record[size > 0 ? size : 0] = '\0';
+    const char* field = std::strchr(record, ',');
+    field = field != nullptr ? std::strchr(field + 1, ',') : nullptr;
+    if (field != nullptr) entry = (before + after) / 2 - std::strtoll(field + 1, nullptr, 10) * 1000;
+  }
+  close(fd);
+  return entry;
+}
+
+void complain(const char* step, int error) noexcept {
+  char line[512];
+  const int size = std::snprintf(line, sizeof line, "<0>tare-init: %s: %s\n", step, std::strerror(error));
+  const int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  if (size > 0 && write(fd, line, static_cast<std::size_t>(size)) < 0) return;
+  close(fd);
+}
+
+bool load_modules(const char* list) noexcept {
+  static char names[4096];
+  const int list_fd = open(list, O_RDONLY | O_CLOEXEC);
+  if (list_fd < 0) return errno == ENOENT;  // a kernel that has everything built in
+  const ssize_t size = read(list_fd, names, sizeof names - 1);
+  close(list_fd);
+  names[size > 0 ? size : 0] = '\0';
+  char* rest = names;
+  while (char* path = strsep(&rest, "\n")) {
+    if (*path == '\0') continue;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const long failed = fd < 0 ? -1 : syscall(SYS_finit_module, fd, "", 0);
+    if (failed != 0 && errno != EEXIST) {
+      complain(path, errno);
+      return false;
+    }
+    close(fd);
+  }
+  return true;
+}
+
+bool write_text(const char* path, const char* text) noexcept {
+  const int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const std::size_t size = std::strlen(text);
+  const bool written = write(fd, text, size) == static_cast<ssize_t>(size);
+  close(fd);
+  return written;
+}
+
+const char* read_text(const char* path) noexcept {
+  static char text[16384];
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  const ssize_t size = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+  if (fd >= 0) close(fd);
+  text[size > 0 ? size : 0] = '\0';
+  return text;
+}
+
+void power_off() noexcept {
+  // A reset ends QEMU at once, because it runs with -no-reboot; power-off would first wait for ACPI.
+  reboot(RB_AUTOBOOT);
+  for (;;) pause();
+}
+
+}  // namespace tare::guest

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// The guest's file systems: the initramfs' own, then the workload's root: EROFS image below, scratch disk above, as the container's
+// overlay. Each returns nullptr, or the step that failed with errno set.
+#pragma once
+
+namespace tare::guest::rootfs {
+
+/// /proc, /sys and /dev of the initramfs.
+const char* mount_early() noexcept;
+/// /dev/vda and /dev/vdb as an overlay at /root.
+const char* mount_root() noexcept;
+/// /proc, /sys, /dev, /dev/pts, /dev/shm, /dev/mqueue in it, as a container has them, then makes it the root.
+const char* enter_root() noexcept;
+
+}  // namespace tare::guest::rootfs

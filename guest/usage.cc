@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guest/usage.h"
+
+#include <dirent.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "guest/kernel.h"
+
+namespace tare::guest {
+namespace {
+
+// The number behind `key` at the beginning of a line.
+std::uint64_t number_after(const char* text, const char* key) noexcept {
+  const std::size_t length = std::strlen(key);
+  for (const char* line = text; line != nullptr && *line != '\0';) {
+    if (std::strncmp(line, key, length) == 0) return std::strtoull(line + length, nullptr, 10);
+    line = std::strchr(line, '\n');
+    if (line != nullptr) ++line;
+  }
+  return 0;
+}
+
+std::uint64_t cpu_nanoseconds() noexcept {
+  unsigned long long user = 0, nice = 0, system = 0, idle = 0, iowait = 0, irq = 0, softirq = 0;
+  std::sscanf(read_text("/proc/stat"), "cpu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &iowait, &irq, &softirq);
+  const auto per_second = static_cast<std::uint64_t>(sysconf(_SC_CLK_TCK));
+  return (user + nice + system + irq + softirq) * (1'000'000'000 / per_second);
+}
+
+// Entries of /proc that are a process with a memory of its own: kernel threads have an empty command line.
+std::uint64_t user_processes() noexcept {
+  DIR* proc = opendir("/proc");
+  if (proc == nullptr) return 0;
+  std::uint64_t count = 0;
+  while (const dirent* entry = readdir(proc)) {
+    if (entry->d_name[0] < '1' || entry->d_name[0] > '9' || std::strcmp(entry->d_name, "1") == 0) continue;
+    char path[64];
+    std::snprintf(path, sizeof path, "/proc/%.20s/cmdline", entry->d_name);
+    if (*read_text(path) != '\0') ++count;
+  }
+  closedir(proc);
+  return count;
+}
+
+}  // namespace
+
+std::uint64_t oom_kills() noexcept { return number_after(read_text("/proc/vmstat"), "oom_kill "); }
+
+GuestUsage read_usage(std::uint64_t request) noexcept {
+  GuestUsage usage;
+  usage.id = request;
+  usage.cpu_nanoseconds = cpu_nanoseconds();
+  const char* memory = read_text("/proc/meminfo");
+  usage.memory_total = number_after(memory, "MemTotal:") * 1024;
+  usage.memory_used = usage.memory_total - number_after(memory, "MemAvailable:") * 1024;
+  usage.processes = user_processes();
+  usage.oom_kills = oom_kills();
+  return usage;
+}
+
+}  // namespace tare::guest
