@@ -14,7 +14,7 @@ constexpr char kHelp[] =
     "  noop                                 end at once with exit code 0\n"
     "  serve --port=N [--bytes=N]           answer every HTTP request with 200 and a body of N bytes (3)\n"
     "  idle                                 print a line, wait for SIGTERM or SIGINT, end with exit code 0\n"
-    "  bench [--filter=REGEX] [--min-time=SECONDS] [--directory=PATH] [--list]\n"
+    "  bench [--filter=REGEX] [--min-time=SECONDS] [--directory=PATH]\n"
     "                                       micro-benchmarks; Google Benchmark's JSON on stdout\n"
     "  --version, --help\n";
 
