@@ -2,8 +2,10 @@
 // Executes a suite: randomised complete blocks over the backends, every trial saved before the next begins.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <functional>
-#include <memory>
+#include <map>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -46,6 +48,8 @@ class Observer {
   /// The record must be durable when this returns.
   virtual void trial_finished(const TrialRecord&, int total) = 0;
   virtual void warning(const std::string& sentence) = 0;
+  /// One-off work of a backend for a workload begins (Backend::prepare), before the first trial.
+  virtual void preparing(const std::string& /*backend*/, const std::string& /*workload*/) {}
 };
 
 struct BackendInfo {
@@ -78,6 +82,7 @@ struct RunOptions {
   std::string id;
   std::uint64_t seed = 0;
   std::function<AgentCost()> agent_cost;  // cumulative reading; the runner takes the difference
+  std::filesystem::path root = "/";       // whose /proc the noise detectors read
 };
 
 /// Runs to the end, or until `stop` is requested: then the current trial is stopped, cleaned up and not counted. A trial that fails is a

@@ -28,5 +28,7 @@ std::string csv_header();
 std::string csv_line(const Sample& sample);
 /// The inverse, for one line without newline. Throws Error(invalid).
 Sample parse_csv_line(const std::string& line);
+/// A whole samples.csv, header included. Throws Error(invalid) that names the line.
+std::vector<Sample> parse_csv(const std::string& text);
 
 }  // namespace tare::bench

@@ -40,6 +40,8 @@ struct Suite {
   std::vector<Experiment> experiments;
 };
 
+std::string_view name(Experiment::Measure measure) noexcept;  // "start", "probe"
+
 /// Throws Error(invalid) "quickstart.yaml:12: unknown key 'trails' (did you mean 'trials'?)". `file_name` is only for messages.
 Suite load_suite(std::string text, std::string_view file_name);
 
