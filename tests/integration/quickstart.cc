@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// The README's first command on the three real backends: what it prints, what it writes, and that the numbers are all there.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "bench/sample.h"
+#include "core/files.h"
+#include "core/process.h"
+#include "core/timeline.h"
+#include "tests/support/census.h"
+
+namespace tare {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+using bench::Sample;
+using testing::HasSubstr;
+using testing::IsSupersetOf;
+
+const std::string kTare = TARE_BINARY_DIR "/bin/tare";
+const std::vector<std::string> kBackends = {"metal", "container", "vm"};
+
+// One run of the quickstart, which all tests of this program read.
+struct Quickstart {
+  Quickstart() {
+    before = test::census(paths);
+    output = run_tool({kTare, "bench", TARE_SOURCE_DIR "/configs/suites/quickstart.yaml", "--results", (dir.path() / "results").string()},
+                      Deadline::in(std::chrono::minutes(12)));
+    for (const auto& entry : fs::directory_iterator(dir.path() / "results")) results = entry.path();
+    std::istringstream lines(read_file(results / "samples.csv"));
+    std::string line;
+    std::getline(lines, header);
+    while (std::getline(lines, line)) samples.push_back(bench::parse_csv_line(line));
+    result = json::parse(read_file(results / "result.json")).as_object();
+    after = test::census(paths);
+  }
+
+  Paths paths = Paths::from_environment();
+  TempDir dir{"/var/tmp"};
+  test::Census before;
+  test::Census after;
+  Output output;
+  fs::path results;
+  std::string header;
+  std::vector<Sample> samples;
+  json::object result;
+};
+
+const Quickstart& quickstart() {
+  static const Quickstart run;
+  return run;
+}
+
+// trial → mark → seconds, of measured, valid trials of the workload `serve` in one backend.
+std::map<int, std::map<std::string, double>> starts(const std::string& backend) {
+  std::map<int, std::map<std::string, double>> trials;
+  for (const Sample& s : quickstart().samples) {
+    const bool counts = s.block > 0 && s.backend == backend && s.experiment == "start" && s.workload == "serve" && s.value &&
+                        (s.state == "ok" || s.state.starts_with("suspect:"));
+    if (counts && s.metric.starts_with("mark.")) trials[s.trial][s.metric.substr(5)] = *s.value;
+  }
+  return trials;
+}
+
+TEST(Quickstart, EndsWellAndPrintsTheTable) {
+  const Output& output = quickstart().output;
+  EXPECT_EQ(output.exit.code, 0) << output.err;
+  for (const std::string& word : {"metal", "container", "vm", "start", "micro"}) EXPECT_THAT(output.out, HasSubstr(word));
+}
+
+TEST(Quickstart, LeavesNothingBehind) {
+  test::Census before = quickstart().before;
+  test::Census after = quickstart().after;
+  before.temporary.clear();  // this program's own directory
+  after.temporary.clear();
+  EXPECT_EQ(after, before);
+}
+
+TEST(Quickstart, HoldsTenStartsOrMoreOfEachBackendWithAllItsMarksInOrder) {
+  for (const std::string& backend : kBackends) {
+    const auto trials = starts(backend);
+    EXPECT_GE(trials.size(), 10U) << backend;
+    for (const auto& [trial, marks] : trials) {
+      std::set<std::string> expected = {"prepared", "launched", "executed", "ready", "responded", "stopping", "exited", "removed"};
+      if (backend == "vm") expected.insert({"kernel", "init"});
+      std::set<std::string> found;
+      for (const auto& [mark, seconds] : marks) found.insert(mark);
+      found.erase("requested");
+      EXPECT_EQ(found, expected) << backend << " trial " << trial;
+      double last = 0;
+      for (std::size_t i = 1; i < kMarkCount; ++i) {
+        const auto mark = marks.find(std::string(name(static_cast<Mark>(i))));
+        if (mark == marks.end()) continue;
+        EXPECT_GE(mark->second, last - 0.005) << backend << " trial " << trial << " " << mark->first;  // a guest's error bound
+        last = mark->second;
+      }
+    }
+  }
+}
+
+TEST(Quickstart, HoldsEveryMicroBenchmarkOfEachBackend) {
+  const std::set<std::string> expected = {
+      "probe.int_arithmetic", "probe.float_arithmetic", "probe.memory_triad",       "probe.pointer_chase", "probe.syscall",
+      "probe.context_switch", "probe.page_fault",       "probe.thread_create",      "probe.file_read_4k",  "probe.file_write_4k",
+      "probe.file_read_1m",   "probe.file_write_1m",    "probe.loopback_round_trip"};
+  for (const std::string& backend : kBackends) {
+    std::map<std::string, int> counts;
+    for (const Sample& s : quickstart().samples) {
+      if (s.backend == backend && s.block > 0 && s.value && *s.value > 0) ++counts[s.metric];
+    }
+    for (const std::string& metric : expected) EXPECT_GE(counts[metric], 6) << backend << " " << metric;
+  }
+}
+
+TEST(Quickstart, WritesTheContractOfItsFiles) {
+  EXPECT_EQ(quickstart().header, "run,block,trial,backend,variant,workload,experiment,metric,unit,value,state");
+  EXPECT_TRUE(fs::exists(quickstart().results / "report.md"));
+  for (const char* key : {"schema", "run", "suite", "host", "backends", "experiments", "warnings", "agent_cost"}) {
+    EXPECT_TRUE(quickstart().result.contains(key)) << key;
+  }
+  for (const Sample& s : quickstart().samples) EXPECT_EQ(s.run, quickstart().results.filename().string());
+}
+
+TEST(Quickstart, AnEmulatedVmIsLabelledEverywhereAndNeverRanked) {
+  const std::string text = json::serialize(quickstart().result);
+  if (text.find(R"("accelerator":"tcg")") == std::string::npos) GTEST_SKIP() << "this host's KVM runs VMs: nothing is emulated";
+  EXPECT_THAT(quickstart().output.out, HasSubstr("emulated"));
+  EXPECT_THAT(read_file(quickstart().results / "report.md"), HasSubstr("emulated"));
+  for (const auto& experiment : quickstart().result.at("experiments").as_array()) {
+    for (const auto& comparison : experiment.at("comparisons").as_array()) {
+      const auto& backends = comparison.at("backends").as_object();
+      if (const auto* vm = backends.if_contains("vm")) {
+        EXPECT_THAT(std::string(vm->at("verdict").as_string()), testing::Not(testing::AnyOf("slower", "faster", "no difference")));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tare
