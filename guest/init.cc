@@ -105,6 +105,19 @@ void handle(const Frame& frame) {
   }
 }
 
+// The kernel opened its console for us, or nothing where it has none; either way the workload's stdin must be an empty one.
+void redirect_standard_streams() {
+  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (fd == null) {
+      fcntl(fd, F_SETFD, 0);
+    } else if (dup2(null, fd) < 0) {
+      give_up("redirection of the standard streams");
+    }
+  }
+  if (null > STDERR_FILENO) close(null);
+}
+
 int block_signals() {
   // PID 1 ignores signals without a handler; SIGCHLD arrives through a descriptor.
   sigset_t children;
@@ -144,7 +157,7 @@ int main() {
   hello.version = kVersion;
   hello.init = now();
   require(rootfs::mount_early());
-  while (open("/dev/null", O_RDWR) < STDERR_FILENO) continue;  // the kernel found no console to open for us
+  redirect_standard_streams();
   hello.kernel = kernel_entry();
   if (!load_modules("/modules/channel")) give_up("load of the channel's modules");
   if (!load_modules("/modules/rest")) give_up("load of the modules");

@@ -203,10 +203,11 @@ void drain(Process& process) noexcept {
   while (forward_once(process, process.err, 2)) continue;
 }
 
+// Once is enough: a fork that meets the signal fails, and orphans become our children. kill(2) itself says nothing, because it counts
+// kernel threads too.
 void kill_all_others() noexcept {
-  while (kill(-1, SIGKILL) == 0) {  // ESRCH once nobody is left
-    while (waitpid(-1, nullptr, 0) > 0) continue;
-  }
+  kill(-1, SIGKILL);
+  while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR) continue;
 }
 
 void finish(Process& process, int status, std::int64_t at) noexcept {

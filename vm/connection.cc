@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vm/connection.h"
+
+#include <libvirt/virterror.h>
+#include <sys/prctl.h>
+
+#include <array>
+#include <atomic>
+#include <cstdlib>
+
+#include "core/error.h"
+
+namespace tare::vm {
+namespace fs = std::filesystem;
+namespace {
+
+// Each line with its reason. The embedded driver reads it from its own root, so nothing of the host's libvirt is changed.
+constexpr std::string_view kQemuConf =
+    "# Written by tare at every start.\n"
+    "stdio_handler = \"file\"\n"           // there is no virtlogd
+    "user = \"root\"\ngroup = \"root\"\n"  // tare runs as root; QEMU is confined by its sandbox and by its control group
+    "security_driver = \"none\"\n"
+    "dynamic_ownership = 0\n"    // files are tare's own: no chown at every start …
+    "remember_owner = 0\n"       // … and no extended attributes to remember it by
+    "namespaces = []\n"          // a mount namespace for /dev costs as much as QEMU's own start
+    "cgroup_controllers = []\n"  // QEMU is born in the instance's control group
+    "seccomp_sandbox = 1\n";     // QEMU's own filter: the emulator is the wall between guest and host
+
+// libvirt wants its event loop before the first connection; both last as long as the process.
+class EventLoop {
+ public:
+  EventLoop() {
+    virSetErrorFunc(nullptr, [](void*, virErrorPtr) {});  // errors become tare::Error, not lines on stderr
+    if (virEventRegisterDefaultImpl() < 0) throw Error(Code::unavailable, "libvirt: its event loop cannot be registered");
+    timer_ = virEventAddTimeout(
+        -1, [](int, void*) {}, nullptr, nullptr);
+    thread_ = std::thread([this] {
+      while (!stop_ && virEventRunDefaultImpl() == 0) continue;
+    });
+  }
+  ~EventLoop() {
+    stop_ = true;
+    virEventUpdateTimeout(timer_, 0);  // wakes the loop
+    thread_.join();
+  }
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+ private:
+  std::atomic<bool> stop_{false};
+  int timer_ = -1;
+  std::thread thread_;
+};
+
+void run_event_loop() { static EventLoop loop; }
+
+std::string version_text(unsigned long version) {
+  return std::to_string(version / 1'000'000) + "." + std::to_string(version / 1000 % 1000) + "." + std::to_string(version % 1000);
+}
+
+}  // namespace
+
+void throw_libvirt(const std::string& what) {
+  const virError* error = virGetLastError();
+  const std::string said = error != nullptr && error->message != nullptr ? error->message : "unknown error";
+  const int number = error != nullptr ? error->code : VIR_ERR_INTERNAL_ERROR;
+  const bool absent = number == VIR_ERR_NO_CONNECT || number == VIR_ERR_NO_SUPPORT;
+  throw Error(absent ? Code::unavailable : Code::failed, what + ": libvirt: " + said.substr(0, said.find('\n')),
+              absent ? "apt-get install libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86" : "");
+}
+
+Connection::Connection(const Paths& paths, const std::string& uri) : embedded_(uri.empty()) {
+  run_event_loop();
+  std::string target = uri;
+  if (embedded_) {
+    fs::create_directories(paths.state);
+    for (int n = 0; !lock_; ++n) {
+      root_ = paths.state / ("libvirt-" + std::to_string(n));
+      lock_ = FileLock::try_lock(paths.state / ("libvirt-" + std::to_string(n) + ".lock"));
+    }
+    fs::create_directories(root_ / "etc");
+    write_file_atomic(root_ / "etc" / "qemu.conf", kQemuConf);
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    target = "qemu:///embed?root=" + root_.string();
+  }
+  connect_.reset(virConnectOpen(target.c_str()));
+  if (!connect_) throw_libvirt("connection to " + (embedded_ ? std::string("the embedded QEMU driver") : uri));
+  callback_ = virConnectDomainEventRegisterAny(connect_.get(), nullptr, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                               VIR_DOMAIN_EVENT_CALLBACK(&Connection::lifecycle), this, nullptr);
+  if (callback_ < 0) throw_libvirt("domain events");
+}
+
+Connection::~Connection() {
+  if (callback_ >= 0) virConnectDomainEventDeregisterAny(connect_.get(), callback_);
+}
+
+std::string Connection::versions() const {
+  unsigned long library = 0, hypervisor = 0;
+  virConnectGetLibVersion(connect_.get(), &library);
+  virConnectGetVersion(connect_.get(), &hypervisor);
+  return "qemu " + version_text(hypervisor) + " via libvirt " + version_text(library);
+}
+
+Domain Connection::create(const std::string& xml, const std::string& name) {
+  Domain domain(virDomainCreateXML(connect_.get(), xml.c_str(), VIR_DOMAIN_START_VALIDATE * 0));
+  if (!domain) throw_libvirt("domain " + name);
+  return domain;
+}
+
+std::optional<int> Connection::emulator_pid(const std::string& name) const {
+  if (!embedded_) return std::nullopt;
+  const auto pid = try_read_number(root_ / "run" / "libvirt" / "qemu" / (name + ".pid"));
+  if (!pid) return std::nullopt;
+  return static_cast<int>(*pid);
+}
+
+void Connection::on_stopped(const std::string& name, std::function<void()> ended) {
+  const std::lock_guard lock(mutex_);
+  watchers_[name] = std::move(ended);
+}
+
+void Connection::forget(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  watchers_.erase(name);
+}
+
+int Connection::lifecycle(virConnectPtr, virDomainPtr domain, int event, int, void* self) {
+  if (event == VIR_DOMAIN_EVENT_STOPPED) static_cast<Connection*>(self)->stopped(virDomainGetName(domain));
+  return 0;
+}
+
+void Connection::stopped(const std::string& name) {
+  std::function<void()> ended;
+  {
+    const std::lock_guard lock(mutex_);
+    if (auto found = watchers_.extract(name)) ended = std::move(found.mapped());
+  }
+  if (ended) ended();
+}
+
+}  // namespace tare::vm

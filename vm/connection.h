@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// libvirt, owned. One connection and one event thread for a process, because the embedded driver has one root for a process.
+// Only vm/*.cc include this header: libvirt's own stays private to the folder.
+#pragma once
+
+#include <libvirt/libvirt.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+
+#include "core/files.h"
+#include "core/paths.h"
+
+namespace tare::vm {
+
+struct FreeDomain {
+  void operator()(virDomain* domain) const noexcept { virDomainFree(domain); }
+};
+using Domain = std::unique_ptr<virDomain, FreeDomain>;
+struct CloseConnect {
+  void operator()(virConnect* connect) const noexcept { virConnectClose(connect); }
+};
+
+/// Throws Error(unavailable or failed) from libvirt's last error: `what` names the object, "domain t12ab".
+[[noreturn]] void throw_libvirt(const std::string& what);
+
+/// Thread-safe.
+class Connection {
+ public:
+  /// `uri`: "" for the driver embedded in this process, with its root in paths.state/libvirt-<n>, n the first that no living process
+  /// holds; else a libvirt URI such as "qemu:///system". Throws Error(unavailable).
+  ///
+  /// Makes this process a subreaper (PR_SET_CHILD_SUBREAPER is process-wide): QEMU, which libvirt daemonises, becomes our child, and a
+  /// dead one can be reaped at once instead of when PID 1 finds the time; libvirt polls for that in steps of 200 ms.
+  Connection(const Paths& paths, const std::string& uri);
+  ~Connection();
+
+  bool embedded() const { return embedded_; }
+  virConnect* get() const { return connect_.get(); }
+  /// "qemu 7.2.22 via libvirt 9.0.0"
+  std::string versions() const;
+
+  /// Starts a transient domain. `name` is for messages.
+  Domain create(const std::string& xml, const std::string& name);
+  /// Process id of the domain's QEMU; nothing when libvirt runs in another root than ours.
+  std::optional<int> emulator_pid(const std::string& name) const;
+  /// Calls `ended` once when libvirt says that the domain has stopped; on the event thread.
+  void on_stopped(const std::string& name, std::function<void()> ended);
+  void forget(const std::string& name);
+
+ private:
+  static int lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* self);
+  void stopped(const std::string& name);
+
+  std::optional<FileLock> lock_;
+  std::filesystem::path root_;
+  bool embedded_ = false;
+  std::unique_ptr<virConnect, CloseConnect> connect_;
+  int callback_ = -1;
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::function<void()>> watchers_;
+};
+
+}  // namespace tare::vm

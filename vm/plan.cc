@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vm/plan.h"
+
+#include <cmath>
+
+#include "core/error.h"
+
+namespace tare::vm {
+
+std::string_view name(Accelerator accelerator) noexcept { return accelerator == Accelerator::kvm ? "kvm" : "tcg"; }
+std::string_view name(Machine machine) noexcept { return machine == Machine::microvm ? "microvm" : "q35"; }
+
+unsigned vcpus_for(const Limits& limits) {
+  if (!limits.cpus || *limits.cpus <= 1) return 1;
+  return static_cast<unsigned>(std::ceil(*limits.cpus));
+}
+
+Bytes memory_for(const Limits& limits) {
+  if (!limits.memory) return kDefaultMemory;
+  if (*limits.memory < kLeastMemory) {
+    throw Error(Code::invalid,
+                "memory limit " + text_of(*limits.memory) + " is too small for a guest, which needs " + text_of(kLeastMemory),
+                "raise limits.memory to " + text_of(kLeastMemory) + " or more");
+  }
+  return Bytes{limits.memory->count & ~(1_MiB.count - 1)};
+}
+
+std::string mac_address(const std::string& instance_id) {
+  std::string mac = "52:54:00";  // QEMU's own prefix, locally administered
+  const std::string digits = instance_id.substr(instance_id.size() - 6);
+  for (std::size_t i = 0; i < 6; ++i) {
+    if (i % 2 == 0) mac += ':';
+    mac += digits[i];
+  }
+  return mac;
+}
+
+std::vector<KernelWord> kernel_words(const VmPlan& plan) {
+  std::vector<KernelWord> words = {
+      {"console=ttyS0", "a panic's last words go to the console file"},
+      {"quiet", "but nothing else: each byte on the serial port is a VM exit"},
+      {"panic=-1", "a guest that panics resets, QEMU ends, and the agent knows at once"},
+      {"reboot=t", "reset by triple fault: the shortest way out, and no ACPI or keyboard controller is needed"},
+      {"cryptomgr.notests=1", "the self-tests of the crypto algorithms are most of a stock kernel's boot"},
+      {"initcall_blacklist=cubictcp_register,init_blk_tracer,init_kprobe_trace", "tracing and a TCP variant that no workload here needs"},
+      {"rdinit=/init", "tare-init"},
+  };
+  if (plan.accelerator == Accelerator::tcg) {
+    words.push_back({"no_timer_check", "the check waits for timer interrupts that an emulated machine delivers late"});
+    if (plan.tsc_khz != 0) {
+      words.push_back({"tsc_early_khz=" + std::to_string(plan.tsc_khz), "calibration against an emulated timer sometimes never ends"});
+      words.push_back({"tsc=reliable", "nor is it to be doubted later"});
+    }
+  }
+  return words;
+}
+
+std::string command_line(const VmPlan& plan) {
+  std::string line;
+  for (const KernelWord& entry : kernel_words(plan)) {
+    if (!line.empty()) line += ' ';
+    line += entry.word;
+  }
+  return line;
+}
+
+}  // namespace tare::vm

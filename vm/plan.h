@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a virtual machine is to look like, as plain values; and the two texts that follow from it: the kernel's command line and the
+// libvirt domain. Pure: nothing here touches the host.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/units.h"
+#include "core/workload.h"
+
+namespace tare::vm {
+
+enum class Accelerator { kvm, tcg };
+enum class Machine { microvm, q35 };
+std::string_view name(Accelerator accelerator) noexcept;  // "kvm", "tcg"
+std::string_view name(Machine machine) noexcept;          // "microvm", "q35"
+
+struct Disk {
+  std::filesystem::path file;  // raw
+  bool read_only = false;
+  std::string cache = "writeback";  // through the host's page cache; the guest's flushes reach the disk
+};
+
+struct Interface {
+  std::string tap;  // exists and is up
+  std::string mac;  // of the guest's end
+};
+
+struct VmPlan {
+  std::string name;  // the instance's id, which is the domain's name too
+  Accelerator accelerator = Accelerator::tcg;
+  Machine machine = Machine::microvm;
+  std::filesystem::path emulator = "/usr/bin/qemu-system-x86_64";
+  unsigned vcpus = 1;
+  Bytes memory = 256_MiB;
+  std::filesystem::path kernel;
+  std::filesystem::path initramfs;
+  std::uint64_t tsc_khz = 0;      // of the host; 0: let the guest calibrate
+  Disk image;                     // vda: EROFS of the workload's image
+  Disk scratch;                   // vdb: the upper layer
+  std::filesystem::path channel;  // unix socket on which QEMU listens
+  std::filesystem::path console;  // file that takes what the guest's kernel prints
+  std::optional<Interface> interface;
+};
+
+/// The guest's memory when a workload sets no limit, and the least that boots.
+constexpr Bytes kDefaultMemory = 256_MiB;
+constexpr Bytes kLeastMemory = 64_MiB;
+
+/// Virtual CPUs that give `limits.cpus` of CPU time: rounded up, 1 when unlimited.
+unsigned vcpus_for(const Limits& limits);
+/// Memory of the guest, a whole number of MiB. Throws Error(invalid) that names the least when the limit is below it.
+Bytes memory_for(const Limits& limits);
+/// "52:54:00:…", the guest's MAC address, from the instance's id: locally administered, so it meets no real one.
+std::string mac_address(const std::string& instance_id);
+
+/// One word of the kernel's command line and why it is there.
+struct KernelWord {
+  std::string word;
+  std::string why;
+};
+std::vector<KernelWord> kernel_words(const VmPlan& plan);
+std::string command_line(const VmPlan& plan);
+
+/// The <domain> for libvirt.
+std::string domain_xml(const VmPlan& plan);
+
+}  // namespace tare::vm
