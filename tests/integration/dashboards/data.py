@@ -155,7 +155,7 @@ def check_names(text, families):
             yield f"the agent emits {name}, which is not in metrics.tsv"
 
 
-def prepare(directory):
+def prepare(directory, port):
     """An environment with a state of its own, which finds the guest kernels that this host has."""
     state = directory / "state"
     state.mkdir()
@@ -163,14 +163,14 @@ def prepare(directory):
     if kernels.is_dir():
         (state / "kernels").symlink_to(kernels)
     # TCG runs everywhere, and needs no self-test of KVM, which takes half a minute where KVM is broken.
-    (directory / "agent.yaml").write_text("vm:\n  accelerator: tcg\n", encoding="utf-8")
+    (directory / "agent.yaml").write_text(f"tcp_port: {port}\nvm:\n  accelerator: tcg\n", encoding="utf-8")
     return {**os.environ, "TARE_STATE_DIR": str(state), "TARE_RUN_DIR": str(directory / "run")}
 
 
 def measure(given, directory):
-    environment = prepare(directory)
     agent_port, port = free_port(), free_port()
-    agent_argv = [given.tare, "agent", "--tcp", f"127.0.0.1:{agent_port}", "--config", str(directory / "agent.yaml")]
+    environment = prepare(directory, agent_port)
+    agent_argv = [given.tare, "agent", "--config", str(directory / "agent.yaml")]
     config = directory / "prometheus.yml"
     config.write_text(f"global: {{scrape_interval: {SCRAPE_SECONDS}s, scrape_timeout: {SCRAPE_SECONDS}s}}\n"
                       f"scrape_configs: [{{job_name: tare, static_configs: [{{targets: ['127.0.0.1:{agent_port}']}}]}}]\n", encoding="utf-8")
