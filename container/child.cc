@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "container/child.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstring>
+
+namespace tare::container {
+namespace {
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> list;
+  list.reserve(strings.size() + 1);
+  for (const std::string& s : strings) list.push_back(const_cast<char*>(s.c_str()));  // NOLINT: execve's type, not its meaning
+  list.push_back(nullptr);
+  return list;
+}
+
+void reset_signals() {
+  struct sigaction standard = {};
+  standard.sa_handler = SIG_DFL;
+  for (int number : {SIGPIPE, SIGCHLD, SIGTERM, SIGINT, SIGHUP}) sigaction(number, &standard, nullptr);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// A single-threaded process moves itself without the global lock that a pid write waits for (START.md §0.1).
+void enter_control_groups(const ChildSetup& setup, StepReport& report) {
+  for (const int tasks : setup.tasks) report.check(write(tasks, "0", 1));
+}
+
+void set_loopback_up(StepReport& report) {
+  const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  report.check(socket, "socket");
+  ifreq request{};
+  request.ifr_name[0] = 'l';
+  request.ifr_name[1] = 'o';
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  report.check(ioctl(socket, SIOCSIFFLAGS, &request), "loopback");
+  close(socket);
+}
+
+void enter_network(const ChildSetup& setup, StepReport& report) {
+  if (setup.netns >= 0) {
+    report.check(setns(setup.netns, CLONE_NEWNET));
+  } else if (setup.plan.isolation.net) {
+    set_loopback_up(report);
+  }
+}
+
+int namespaces_to_join(const Isolation& isolation) {
+  return CLONE_NEWNS | (isolation.ipc ? CLONE_NEWIPC : 0) | (isolation.uts ? CLONE_NEWUTS : 0) | (isolation.net ? CLONE_NEWNET : 0) |
+         (isolation.cgroup ? CLONE_NEWCGROUP : 0);
+}
+
+void make_directories(const char* path, StepReport& report) {
+  char prefix[PATH_MAX];
+  const std::size_t size = std::strlen(path);
+  if (size >= sizeof prefix) report.fail(ENAMETOOLONG, path);
+  for (std::size_t i = 1; i <= size; ++i) {
+    if (path[i] != '/' && path[i] != '\0') continue;
+    std::memcpy(prefix, path, i);
+    prefix[i] = '\0';
+    if (mkdir(prefix, 0755) != 0 && errno != EEXIST) report.fail(errno, path);
+  }
+}
+
+void enter_directory(const char* path, StepReport& report) {
+  if (chdir(path) == 0) return;
+  if (errno != ENOENT) report.fail(errno, path);
+  make_directories(path, report);  // as Docker does for a working directory that the image lacks
+  report.check(chdir(path), path);
+}
+
+// The descriptors may overlap 0–2 only when the launcher itself had them closed; it opens /dev/null for these first thing.
+void connect_streams(const ChildSetup& setup, StepReport& report) {
+  report.check(dup2(setup.in, STDIN_FILENO), "stdin");
+  report.check(dup2(setup.out, STDOUT_FILENO), "stdout");
+  report.check(dup2(setup.err, STDERR_FILENO), "stderr");
+  // Nothing of ours may reach the workload, the report pipe least of all: it closes in the moment of execve.
+  report.check(syscall(SYS_close_range, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */), "close descriptors");
+}
+
+const char* search_path(char* const* environment) {
+  for (; *environment != nullptr; ++environment) {
+    if (std::strncmp(*environment, "PATH=", 5) == 0) return *environment + 5;
+  }
+  return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+// A name without a slash is looked up as execvp(3) does it, in the file system as it is now: what an exec names may be newer than the
+// image. (execvpe itself may allocate.)
+[[noreturn]] void execute(const char* program, char* const* arguments, char* const* environment, const StepReport& report) {
+  if (std::strchr(program, '/') != nullptr) {
+    execve(program, arguments, environment);
+    report.fail(errno, program);
+  }
+  int error = ENOENT;
+  char path[PATH_MAX];
+  for (const char* entry = search_path(environment); *entry != '\0';) {
+    const std::size_t size = strcspn(entry, ":");
+    if (size + std::strlen(program) + 2 <= sizeof path && size > 0) {
+      std::memcpy(path, entry, size);
+      path[size] = '/';
+      std::strcpy(path + size + 1, program);  // fits: checked above
+      execve(path, arguments, environment);
+      if (errno != ENOENT && errno != ENOTDIR) error = errno;
+    }
+    entry += size + (entry[size] == ':');
+  }
+  report.fail(error, program);
+}
+
+}  // namespace
+
+ChildSetup::ChildSetup(const Plan& p) : plan(p), arguments(pointers(p.arguments)), environment(pointers(p.environment)) {}
+
+void StepReport::fail(int error, const char* detail) const {
+  StepFailure failure;
+  failure.error = error;
+  std::strncpy(failure.step.data(), step_, failure.step.size() - 1);
+  std::strncpy(failure.detail.data(), detail, failure.detail.size() - 1);
+  const ssize_t written = write(pipe_, &failure, sizeof failure);
+  _exit(written == sizeof failure ? 127 : 126);
+}
+
+void StepReport::check(long result, const char* detail) const {
+  if (result < 0) fail(errno, detail);
+}
+
+std::uint64_t clone_flags(const Plan& plan, bool has_netns) {
+  if (!plan.join.empty()) return 0;
+  const Isolation& isolation = plan.isolation;
+  // The cgroup namespace comes later, in a step: its root is where the process is when it is made.
+  return static_cast<std::uint64_t>(CLONE_NEWNS) | (isolation.pid ? CLONE_NEWPID : 0U) | (isolation.ipc ? CLONE_NEWIPC : 0U) |
+         (isolation.uts ? CLONE_NEWUTS : 0U) | (isolation.net && !has_netns ? CLONE_NEWNET : 0U);
+}
+
+void become_workload(const ChildSetup& setup) {
+  const Plan& plan = setup.plan;
+  const bool joins = setup.join >= 0;
+  StepReport report(setup.report);
+  report.at("leave the launcher's session");
+  reset_signals();
+  report.check(setsid());
+  report.at("enter control groups");
+  enter_control_groups(setup, report);
+  if (joins) {
+    report.at("join namespaces");
+    report.check(setns(setup.join, namespaces_to_join(plan.isolation)));
+  } else {
+    report.at("cgroup namespace");
+    if (plan.isolation.cgroup) report.check(unshare(CLONE_NEWCGROUP));
+    report.at("network");
+    enter_network(setup, report);
+    mounts::in_child(plan, report);
+    report.at("hostname");
+    if (plan.isolation.uts) report.check(sethostname(plan.hostname.c_str(), plan.hostname.size()), plan.hostname.c_str());
+  }
+  report.at("working directory");
+  umask(022);
+  enter_directory(plan.working_directory.c_str(), report);
+  report.at("privileges");
+  privileges::in_child(plan.isolation, report);
+  report.at("streams");
+  connect_streams(setup, report);
+  report.at("execute");
+  execute(plan.program.c_str(), setup.arguments.data(), setup.environment.data(), report);
+}
+
+}  // namespace tare::container

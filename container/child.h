@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// From clone3 to execve: what the child of tare-launcher does, as one visible list of named steps. Runs in the new process only, single-
+// threaded: no allocation, no throw; every pointer was made ready by the parent. A failing step is written to the report pipe, which
+// closes by itself when execve succeeds.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "container/plan.h"
+
+namespace tare::container {
+
+/// What travels through the report pipe: one write, smaller than PIPE_BUF.
+struct StepFailure {
+  std::int32_t error = 0;
+  std::array<char, 40> step{};
+  std::array<char, 200> detail{};
+};
+
+/// Where the child reports: remembers the step it is in.
+class StepReport {
+ public:
+  explicit StepReport(int pipe) : pipe_(pipe) {}
+  void at(const char* step) { step_ = step; }
+  /// Writes step, `error` and `detail`, and ends the process.
+  [[noreturn]] void fail(int error, const char* detail = "") const;
+  /// fail(errno, detail) unless `result` is a success.
+  void check(long result, const char* detail = "") const;
+
+ private:
+  int pipe_;
+  const char* step_ = "start";
+};
+
+/// A plan with its descriptors and the pointer arrays of execve, made in the parent. Refers to `plan`, which must stay.
+struct ChildSetup {
+  explicit ChildSetup(const Plan& plan);
+  const Plan& plan;
+  std::vector<char*> arguments;
+  std::vector<char*> environment;
+  std::vector<int> tasks;
+  int netns = -1;
+  int join = -1;  // pidfd of the process to join
+  int in = -1;
+  int out = -1;
+  int err = -1;
+  int report = -1;
+};
+
+/// The namespaces that clone3 makes; the others are made or entered by a step.
+std::uint64_t clone_flags(const Plan& plan, bool has_netns);
+
+/// The list of steps. Never returns.
+[[noreturn]] void become_workload(const ChildSetup& setup);
+
+// One file each; they run in the child.
+namespace mounts {
+void in_child(const Plan& plan, StepReport& report);
+}
+namespace privileges {
+void in_child(const Isolation& isolation, StepReport& report);
+}
+
+}  // namespace tare::container

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// What separates a native workload from the host, as a value. `metal` and `container` are started by the same launcher, with the same
+// control group, root file system, log and probe; the control differs from the container in exactly this one value: metal gets
+// Isolation::none(), a container Isolation::container(). A plain value of the plan; any thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/workload.h"
+
+namespace tare::container {
+
+struct Isolation {
+  bool pid = false;  // namespaces; the mount namespace, which holds the root file system, is always there
+  bool ipc = false;
+  bool uts = false;
+  bool net = false;
+  bool cgroup = false;
+  bool own_kernel_views = false;   // its own /proc, /sys (read-only) and /dev; else the host's are bound in
+  std::uint64_t capabilities = 0;  // bit n is capability n; bounding, permitted and effective set of the workload
+  bool no_new_privileges = false;
+  std::vector<std::string> masked;     // paths hidden behind /dev/null or an empty read-only directory; missing ones are skipped
+  std::vector<std::string> read_only;  // paths bound onto themselves read-only
+  bool operator==(const Isolation&) const = default;
+
+  /// Nothing but the private mount namespace: no other namespace, every capability, the host's /proc, /sys and /dev.
+  static Isolation none();
+  /// All namespaces; Security::standard adds Docker's 14 capabilities, no_new_privs, masked and read-only paths.
+  static Isolation container(Security security);
+
+  /// "mount", "mount,pid,ipc,uts,net,cgroup".
+  std::string namespaces() const;
+  /// For Instance::protections(): what is in force, and what is not ("seccomp": "none").
+  std::map<std::string, std::string> protections() const;
+};
+
+/// All capabilities that this kernel knows.
+std::uint64_t all_capabilities();
+/// "chown,dac_override,…" or "all" or "none".
+std::string text_of_capabilities(std::uint64_t set);
+
+}  // namespace tare::container

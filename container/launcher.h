@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's end of tare-launcher: starts processes through it and hears of their output and end. Thread-safe; one reader thread.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "container/log_tail.h"
+#include "container/protocol.h"
+#include "core/fd.h"
+#include "core/log.h"
+#include "core/paths.h"
+#include "core/process.h"
+
+namespace tare::container {
+
+/// How a native process ended.
+struct End {
+  Exit exit;
+  Instant at;
+  std::uint64_t switches_voluntary = 0;  // of it and of its reaped children
+  std::uint64_t switches_involuntary = 0;
+};
+
+/// One process of the launcher as the agent sees it. Shared by its owner and the launcher's reader thread; thread-safe.
+class NativeProcess {
+ public:
+  NativeProcess(std::string key, const std::string& log_path) : key_(std::move(key)), tail_(log_path) {}
+  const std::string& key() const { return key_; }
+  pid_t pid() const { return pid_; }
+  Instant launched() const { return launched_; }
+  Instant executed() const { return executed_; }
+  Log& log() { return log_; }
+  const Log& log() const { return log_; }
+  /// Nothing when the deadline passes first. Throws Error(unavailable) when the launcher is gone and nobody can tell any more.
+  std::optional<End> wait(Deadline deadline);
+  /// Called once, on the reader thread, when it ends; at once when it has ended. An empty one ends the calls: none runs after it returns.
+  void on_end(std::function<void(const End&)> callback);
+
+ private:
+  friend class Launcher;
+  void grew(std::uint64_t size, bool closed);
+  void ended(const Ended& message);
+  void lost();
+
+  std::string key_;
+  pid_t pid_ = -1;
+  Instant launched_;
+  Instant executed_;
+  Log log_;
+  std::mutex tail_mutex_;
+  LogTail tail_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<End> end_;
+  bool lost_ = false;
+  std::function<void(const End&)> on_end_;
+};
+
+class Launcher {
+ public:
+  /// Starts a launcher of our own, which ends, with all it started, when this object (or the agent) does.
+  static std::unique_ptr<Launcher> start_private(const Paths& paths);
+  /// The launcher of this run directory: connects to it, or starts it. It outlives the agent.
+  static std::unique_ptr<Launcher> connect(const Paths& paths);
+  ~Launcher();
+  Launcher(const Launcher&) = delete;
+  Launcher& operator=(const Launcher&) = delete;
+
+  pid_t pid() const { return pid_; }
+  /// Starts a process and waits for its execve. Throws Error with `who` and the failing step, Error(timeout) at the deadline.
+  std::shared_ptr<NativeProcess> start(const Plan& plan, const PlanFds& fds, const std::string& who, Deadline deadline);
+  /// Throws Error(conflict) when it has ended already.
+  void signal(const std::string& key, int number);
+  /// The launcher drops the exit code of an ended process, and so do we.
+  void forget(const std::string& key);
+  /// Processes that an earlier agent left and nobody has forgotten yet.
+  std::vector<std::shared_ptr<NativeProcess>> known();
+
+ private:
+  struct Reply {
+    std::optional<Started> started;
+    std::optional<Refused> refused;
+    bool done = false;
+  };
+  explicit Launcher(Fd socket);
+  void read_hello();
+  void listen();
+  void dispatch(std::string_view message);
+  void send(const std::string& message, const std::vector<int>& fds = {});
+  Reply ask(std::uint64_t request, const std::string& message, const std::vector<int>& fds, Deadline deadline);
+  std::shared_ptr<NativeProcess> find(const std::string& key);
+
+  Fd socket_;
+  pid_t pid_ = -1;
+  std::mutex send_mutex_;
+  std::mutex mutex_;
+  std::condition_variable replied_;
+  std::uint64_t next_request_ = 1;
+  std::map<std::uint64_t, Reply> replies_;  // requests that somebody waits for
+  std::map<std::string, std::shared_ptr<NativeProcess>> processes_;
+  bool gone_ = false;
+  std::thread reader_;
+  std::optional<Child> private_;
+};
+
+}  // namespace tare::container

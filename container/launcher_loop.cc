@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "container/launcher_loop.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <tuple>
+
+#include "container/launcher_system.h"
+
+namespace tare::container {
+namespace {
+
+Fd signal_descriptor() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGCHLD, SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  return Fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+}  // namespace
+
+LauncherLoop::LauncherLoop(int socket, std::string socket_path)
+    : epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      signals_(signal_descriptor()),
+      socket_path_(std::move(socket_path)),
+      null_(open("/dev/null", O_RDWR | O_CLOEXEC)) {
+  watch(signals_.get(), EPOLLIN);
+  if (socket_path_.empty()) {
+    watch(socket, EPOLLIN);
+    greet(connections_[socket] = Connection{Fd(socket), {}});
+  } else {
+    listener_ = Fd(socket);
+    watch(socket, EPOLLIN);
+  }
+}
+
+LauncherLoop::~LauncherLoop() = default;
+
+int LauncherLoop::run() {
+  bool greeted = !connections_.empty();
+  while (!ending_) {
+    epoll_event events[32];
+    const int count = epoll_wait(epoll_.get(), events, 32, greeted || !listener_ ? -1 : 10'000);
+    for (int i = 0; i < count; ++i) handle(events[i].data.fd, events[i].events);
+    if (count == 0) greeted = true;  // whoever started us died before it connected
+    greeted = greeted || !connections_.empty();
+    if (greeted && idle()) ending_ = true;
+  }
+  if (!socket_path_.empty()) unlink(socket_path_.c_str());
+  end_everything();
+  return 0;
+}
+
+bool LauncherLoop::idle() const { return connections_.empty() && (socket_path_.empty() || processes_.empty()); }
+
+void LauncherLoop::watch(int fd, std::uint32_t events, bool change) {
+  epoll_event event{};
+  event.events = events;
+  event.data.fd = fd;
+  epoll_ctl(epoll_.get(), change ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event);
+}
+
+void LauncherLoop::handle(int fd, std::uint32_t events) {
+  if (fd == signals_.get()) return reap();
+  if (fd == listener_.get()) return accept_connection();
+  if (const auto stream = streams_.find(fd); stream != streams_.end()) {
+    const auto [process, number] = stream->second;
+    if (number == 0) return read_report(*process);
+    return read_stream(*process, number == 1 ? process->out : process->err, number);
+  }
+  const auto connection = connections_.find(fd);
+  if (connection == connections_.end()) return;  // dropped by an earlier event of the same round
+  if ((events & EPOLLOUT) != 0) flush(connection->second);
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) receive(fd);
+}
+
+// Connections ---------------------------------------------------------------------------------------------------------------------
+
+void LauncherLoop::accept_connection() {
+  Fd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!fd) return;
+  const int number = fd.get();
+  watch(number, EPOLLIN);
+  greet(connections_[number] = Connection{std::move(fd), {}});
+}
+
+void LauncherLoop::greet(Connection& connection) {
+  Hello hello;
+  hello.pid = getpid();
+  for (const auto& [key, process] : processes_) {
+    if (process->executed == 0) continue;
+    hello.known.push_back({key, process->pid, process->launched, process->executed, process->plan.log, process->log_size,
+                           process->out || process->err, process->ended});
+  }
+  send(connection.fd.get(), encode(hello));
+}
+
+void LauncherLoop::drop(int connection) {
+  connections_.erase(connection);
+  for (auto& [key, process] : processes_) {
+    if (process->asked_by == connection) process->asked_by = -1;
+  }
+}
+
+void LauncherLoop::send(int connection, std::string message) {
+  const auto found = connections_.find(connection);
+  if (found == connections_.end()) return;
+  found->second.outgoing.push_back(std::move(message));
+  if (found->second.outgoing.size() == 1) flush(found->second);
+}
+
+void LauncherLoop::send_all(const std::string& message) {
+  for (const auto& [fd, connection] : connections_) send(fd, message);
+}
+
+void LauncherLoop::flush(Connection& connection) {
+  const bool was_waiting = connection.outgoing.size() > 1;
+  while (!connection.outgoing.empty()) {
+    const std::string& message = connection.outgoing.front();
+    if (::send(connection.fd.get(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+      if (errno == EAGAIN) return watch(connection.fd.get(), EPOLLIN | EPOLLOUT, true);
+      if (errno != EINTR) connection.outgoing.clear();  // it is gone; its end is read soon
+      continue;
+    }
+    connection.outgoing.pop_front();
+  }
+  if (!was_waiting) return;
+  watch(connection.fd.get(), EPOLLIN, true);
+  for (auto& [key, process] : processes_) tell_log(*process);  // notices that were left out while it was slow
+}
+
+void LauncherLoop::receive(int connection) {
+  std::string message;
+  std::vector<Fd> fds;
+  switch (receive_message(connection, message, fds)) {
+    case Received::nothing: return;
+    case Received::end: return drop(connection);
+    case Received::message: return obey(connection, message, std::move(fds));
+  }
+}
+
+void LauncherLoop::obey(int connection, std::string_view message, std::vector<Fd> fds) {
+  StartRequest start_request;
+  SignalRequest signal_request;
+  Forget forget_request;
+  if (decode(message, start_request)) return start(connection, start_request, std::move(fds));
+  if (decode(message, signal_request)) return signal(connection, signal_request);
+  if (decode(message, forget_request)) return forget(forget_request);
+  drop(connection);  // not one of ours: nothing it says next can be trusted
+}
+
+// Requests ------------------------------------------------------------------------------------------------------------------------
+
+void LauncherLoop::start(int connection, const StartRequest& request, std::vector<Fd> fds) {
+  const auto refuse = [&](const char* step, int error, const std::string& detail) {
+    send(connection, encode(Refused{request.request, step, error, detail}));
+  };
+  if (fds.size() != request.descriptors()) return refuse("receive descriptors", EBADMSG, "");
+  if (processes_.contains(request.plan.key)) return refuse("start", EEXIST, request.plan.key);
+  auto process = std::make_unique<Process>();
+  process->plan = request.plan;
+  process->request = request.request;
+  process->asked_by = connection;
+  try {
+    launch(*process, request, fds);
+  } catch (const LaunchFailure& failure) {
+    return refuse(failure.step, failure.error, failure.detail);
+  }
+  Process& entry = *(processes_[request.plan.key] = std::move(process));
+  for (const auto& [fd, number] : {std::pair{entry.report.get(), 0U}, {entry.out.get(), 1U}, {entry.err.get(), 2U}}) {
+    if (fd < 0) continue;
+    streams_[fd] = {&entry, number};
+    watch(fd, EPOLLIN);
+  }
+}
+
+void LauncherLoop::launch(Process& process, const StartRequest& request, const std::vector<Fd>& fds) {
+  ChildSetup setup(process.plan);
+  std::size_t next = 0;
+  for (; next < request.tasks; ++next) setup.tasks.push_back(fds[next].get());
+  const int cgroup = request.cgroup_directory ? fds[next++].get() : -1;
+  if (request.netns) setup.netns = fds[next++].get();
+
+  Fd out;  // the child's ends; ours to close after the clone
+  Fd err;
+  if (request.streams) {
+    setup.out = fds[next++].get();
+    setup.err = fds[next++].get();
+  } else {
+    process.log = open_log(process.plan.log);
+    std::tie(process.out, out) = make_pipe();
+    std::tie(process.err, err) = make_pipe();
+    setup.out = out.get();
+    setup.err = err.get();
+  }
+  Fd report;
+  std::tie(process.report, report) = make_pipe();
+  setup.report = report.get();
+  setup.in = null_.get();
+
+  Fd joined;
+  if (!process.plan.join.empty()) {
+    const auto target = processes_.find(process.plan.join);
+    if (target == processes_.end() || target->second->ended) throw LaunchFailure{"join", ESRCH, process.plan.join};
+    joined = open_pidfd(target->second->pid);
+    setup.join = joined.get();
+    process.plan.isolation = target->second->plan.isolation;
+  }
+  process.pid = clone_child(setup, cgroup);
+  process.launched = monotonic_now();
+}
+
+void LauncherLoop::signal(int connection, const SignalRequest& request) {
+  const auto found = processes_.find(request.key);
+  int error = 0;
+  if (found == processes_.end() || found->second->ended) {
+    error = ESRCH;
+  } else if (kill(found->second->pid, request.number) != 0) {
+    error = errno;
+  }
+  if (error == 0) return send(connection, encode(Done{request.request}));
+  send(connection, encode(Refused{request.request, "signal", error, request.key}));
+}
+
+void LauncherLoop::forget(const Forget& request) {
+  const auto found = processes_.find(request.key);
+  if (found == processes_.end()) return;
+  found->second->forgotten = true;
+  if (found->second->ended) erase(request.key);
+}
+
+void LauncherLoop::erase(const std::string& key) {
+  const auto found = processes_.find(key);
+  for (const Fd* fd : {&found->second->report, &found->second->out, &found->second->err}) streams_.erase(fd->get());
+  processes_.erase(found);
+}
+
+// Children ------------------------------------------------------------------------------------------------------------------------
+
+void LauncherLoop::read_report(Process& process) {
+  StepFailure failure;
+  const ssize_t count = read(process.report.get(), &failure, sizeof failure);
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  const std::int64_t now = monotonic_now();
+  streams_.erase(process.report.get());
+  process.report.reset();
+  if (count == 0 && !died_before_execve(process.pid)) {
+    process.executed = now;
+    send(process.asked_by, encode(Started{process.request, process.pid, process.launched, process.executed}));
+    process.asked_by = -1;
+    return;
+  }
+  if (count == sizeof failure) {
+    failure.step.back() = failure.detail.back() = '\0';
+    send(process.asked_by, encode(Refused{process.request, failure.step.data(), failure.error, failure.detail.data()}));
+  } else {
+    send(process.asked_by, encode(Refused{process.request, "start", ECHILD, "killed before it was executed"}));
+  }
+  process.asked_by = -1;
+  const pid_t pid = process.pid;  // it is about to _exit, or has
+  erase(std::string(process.plan.key));
+  wait4(pid, nullptr, 0, nullptr);
+}
+
+void LauncherLoop::read_stream(Process& process, Fd& stream, std::uint32_t number) {
+  static char buffer[sizeof(LogFrame) + 32 * 1024];
+  const ssize_t count = read(stream.get(), buffer + sizeof(LogFrame), sizeof buffer - sizeof(LogFrame));
+  if (count < 0) return;
+  if (count == 0) {
+    streams_.erase(stream.get());
+    stream.reset();
+  } else {
+    const LogFrame frame{static_cast<std::uint32_t>(count), number, monotonic_now()};
+    process.log_size += append_frame(process.log.get(), buffer, frame);
+  }
+  tell_log(process);
+}
+
+void LauncherLoop::drain(Process& process) {
+  for (const auto& [stream, number] : {std::pair{&process.out, 1U}, {&process.err, 2U}}) {
+    // Bounded: a descendant could write for ever.
+    for (int i = 0; i < 64 && *stream && readable(stream->get()); ++i) read_stream(process, *stream, number);
+  }
+}
+
+void LauncherLoop::tell_log(Process& process) {
+  const bool closed = process.log && !process.out && !process.err;
+  if (process.executed == 0 || !process.log || (process.log_told == process.log_size && !closed)) return;
+  for (const auto& [fd, connection] : connections_) {
+    if (!connection.outgoing.empty()) return;  // too slow to be told of each piece; flush() tells it the rest
+  }
+  process.log_told = process.log_size;
+  send_all(encode(LogGrew{process.plan.key, process.log_size, closed}));
+  if (closed) process.log.reset();
+}
+
+void LauncherLoop::reap() {
+  signalfd_siginfo info;
+  while (read(signals_.get(), &info, sizeof info) == sizeof info) {
+    if (info.ssi_signo != SIGCHLD) ending_ = true;
+  }
+  siginfo_t dead{};
+  while (waitid(P_ALL, 0, &dead, WEXITED | WNOHANG | WNOWAIT) == 0 && dead.si_pid != 0) {
+    Process* process = nullptr;
+    for (auto& [key, entry] : processes_) {
+      if (entry->pid == dead.si_pid && !entry->ended) process = entry.get();
+    }
+    if (process == nullptr) {
+      wait4(dead.si_pid, nullptr, 0, nullptr);  // an orphan of a workload
+    } else {
+      end(*process);
+    }
+    dead.si_pid = 0;
+  }
+}
+
+void LauncherLoop::end(Process& process) {
+  const std::int64_t now = monotonic_now();
+  const std::string key = process.plan.key;
+  if (process.executed == 0) {  // its report is in the pipe: executed and gone since, or a failed step
+    read_report(process);
+    if (!processes_.contains(key)) return;
+  }
+  int status = 0;
+  rusage used{};
+  wait4(process.pid, &status, 0, &used);
+  drain(process);
+  process.ended = Ended{process.plan.key,
+                        status,
+                        now,
+                        static_cast<std::uint64_t>(used.ru_nvcsw),
+                        static_cast<std::uint64_t>(used.ru_nivcsw),
+                        process.log_size,
+                        process.out || process.err};
+  send_all(encode(*process.ended));
+  if (process.forgotten) erase(key);
+}
+
+void LauncherLoop::end_everything() {
+  for (auto& [key, process] : processes_) {
+    if (!process->ended) kill(process->pid, SIGKILL);
+  }
+  kill_descendants();
+}
+
+}  // namespace tare::container

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// The event loop of tare-launcher: connections, children, their streams. Single-threaded; owns everything it holds by descriptor.
+#pragma once
+
+#include <sys/types.h>
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "container/child.h"
+#include "container/protocol.h"
+#include "core/fd.h"
+
+namespace tare::container {
+
+class LauncherLoop {
+ public:
+  /// `socket_path` empty: `socket` is the one connection, else it listens at that path.
+  LauncherLoop(int socket, std::string socket_path);
+  ~LauncherLoop();
+  /// Returns the exit code of the program.
+  int run();
+
+ private:
+  struct Connection {
+    Fd fd;
+    std::deque<std::string> outgoing;  // what the socket would not take yet
+  };
+  struct Process {
+    Plan plan;
+    pid_t pid = -1;
+    std::uint64_t request = 0;
+    int asked_by = -1;  // connection that waits for the start; -1 when it is answered or gone
+    std::int64_t launched = 0;
+    std::int64_t executed = 0;  // 0 while it has not
+    Fd report;
+    Fd out;
+    Fd err;
+    Fd log;
+    std::uint64_t log_size = 0;
+    std::uint64_t log_told = 0;  // size of the last notice
+    std::optional<Ended> ended;
+    bool forgotten = false;  // nobody asks for its end any more
+  };
+  using Processes = std::map<std::string, std::unique_ptr<Process>>;
+
+  void watch(int fd, std::uint32_t events, bool change = false);
+  void handle(int fd, std::uint32_t events);
+  void accept_connection();
+  void greet(Connection& connection);
+  void drop(int connection);
+  void send(int connection, std::string message);
+  void send_all(const std::string& message);
+  void flush(Connection& connection);
+  void receive(int connection);
+  void obey(int connection, std::string_view message, std::vector<Fd> fds);
+
+  void start(int connection, const StartRequest& request, std::vector<Fd> fds);
+  void launch(Process& process, const StartRequest& request, const std::vector<Fd>& fds);
+  void signal(int connection, const SignalRequest& request);
+  void forget(const Forget& request);
+  void erase(const std::string& key);
+
+  void read_report(Process& process);
+  void read_stream(Process& process, Fd& stream, std::uint32_t number);
+  void drain(Process& process);
+  void tell_log(Process& process);
+  void reap();
+  void end(Process& process);
+  void end_everything();
+  bool idle() const;
+
+  Fd epoll_;
+  Fd signals_;
+  Fd listener_;
+  std::string socket_path_;
+  Fd null_;
+  std::map<int, Connection> connections_;
+  Processes processes_;
+  std::map<int, std::pair<Process*, std::uint32_t>> streams_;  // descriptor → whose, and which: 0 report, 1 out, 2 err
+  bool ending_ = false;
+};
+
+}  // namespace tare::container

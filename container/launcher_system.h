@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// The system calls of tare-launcher, each in the form its loop needs. Single-threaded.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "container/child.h"
+#include "container/protocol.h"
+#include "core/fd.h"
+
+namespace tare::container {
+
+/// A start that failed before there was a child.
+struct LaunchFailure {
+  const char* step;
+  int error;
+  std::string detail;
+};
+
+enum class Received { nothing, message, end };
+Received receive_message(int socket, std::string& message, std::vector<Fd>& fds);
+
+std::int64_t monotonic_now();
+/// {read end, non-blocking; write end}. Throws LaunchFailure.
+std::pair<Fd, Fd> make_pipe();
+Fd open_log(const std::string& path);
+Fd open_pidfd(pid_t pid);
+/// Throws LaunchFailure. In the child it never returns.
+pid_t clone_child(const ChildSetup& setup, int cgroup_directory);
+/// Writes head and content, which follows the head's room in `buffer`; bytes written: 0 when the disk is full.
+std::uint64_t append_frame(int log, char* buffer, const LogFrame& frame);
+bool readable(int fd);
+/// True for a dead child, not yet reaped, that never reached its program: killed for memory or by a deadline in the middle of a step.
+bool died_before_execve(pid_t pid);
+/// Ends all children, and theirs as they come up to us, until there is none.
+void kill_descendants();
+
+}  // namespace tare::container

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "container/native_backend.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <sstream>
+
+#include "container/native_instance.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/readiness.h"
+
+namespace tare::container {
+namespace {
+
+namespace fs = std::filesystem;
+
+void make_directory(const fs::path& path) {
+  if (::mkdir(path.c_str(), 0755) != 0) throw_errno("make " + path.string());
+}
+
+void make_file(const fs::path& path, std::string_view content) {
+  const Fd file = open_file(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
+  write_all(file.get(), content, path.string());
+}
+
+/// upper/ with the three files of /etc that belong to the instance and not to the image. Written before the overlay is mounted, so that
+/// no link in the image is followed.
+void make_layers(const fs::path& directory, const Plan& plan) {
+  for (const char* name : {"upper", "work", "merged", "upper/etc"}) make_directory(directory / name);
+  std::string hosts = "127.0.0.1 localhost\n::1 localhost\n";
+  if (plan.isolation.uts) hosts += "127.0.1.1 " + plan.hostname + "\n";
+  make_file(directory / "upper/etc/hosts", hosts);
+  make_file(directory / "upper/etc/hostname", plan.hostname + "\n");
+  // Who shares the host's network resolves as the host does; a link or loopback alone leads to no name server.
+  make_file(directory / "upper/etc/resolv.conf", plan.isolation.net ? "" : try_read_file("/etc/resolv.conf").value_or(""));
+}
+
+std::string environment_value(const std::vector<std::string>& environment, std::string_view name) {
+  for (auto entry = environment.rbegin(); entry != environment.rend(); ++entry) {
+    if (entry->starts_with(name) && entry->size() > name.size() && (*entry)[name.size()] == '=') return entry->substr(name.size() + 1);
+  }
+  return {};
+}
+
+/// The image's environment with the workload's on top; HOME and HOSTNAME as Docker sets them.
+std::vector<std::string> merged_environment(const image::Image& image, const Workload& workload, const std::string& hostname) {
+  std::vector<std::string> merged;
+  const auto set = [&](const std::string& entry) {
+    const std::string name = entry.substr(0, entry.find('='));
+    std::erase_if(merged, [&](const std::string& old) { return old.substr(0, old.find('=')) == name; });
+    merged.push_back(entry);
+  };
+  for (const std::string& entry : image.environment) set(entry);
+  set("HOSTNAME=" + hostname);
+  if (environment_value(merged, "HOME").empty()) set("HOME=/root");
+  for (const std::string& entry : workload.environment) set(entry);
+  return merged;
+}
+
+std::string host_name() {
+  char name[256] = {};
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+void check_ports(const Workload& workload) {
+  for (const std::uint16_t port : workload.ports) {
+    if (!port_in_use(port)) continue;
+    const auto who = listener_on(port);
+    throw Error(Code::conflict, "metal '" + workload.name + "': port " + std::to_string(port) + " is in use" + (who ? " by " + *who : ""),
+                "stop that process or give the workload another port: metal shares the host's ports");
+  }
+}
+
+class NativeBackend final : public Backend {
+ public:
+  NativeBackend(Native kind, NativeParts parts) : kind_(kind), parts_(std::make_shared<NativeParts>(std::move(parts))) {}
+
+  std::string_view name() const override { return kind_ == Native::metal ? "metal" : "container"; }
+
+  Probe probe() const override {
+    Probe probe;
+    probe.implementation = kind_ == Native::metal ? "process with a root filesystem and a control group" : "namespaces and control group";
+    probe.details["cgroup"] = parts_->groups->layout();
+    probe.details["isolation"] = isolation(Security::standard).namespaces();
+    if (::geteuid() != 0) {
+      probe.reason = "tare is not root";
+      probe.remedy = "run it as root";
+      return probe;
+    }
+    if (try_read_file("/proc/filesystems").value_or("").find("\toverlay\n") == std::string::npos) {
+      probe.reason = "this kernel has no overlayfs";
+      probe.remedy = "modprobe overlay";
+      return probe;
+    }
+    probe.able = true;
+    return probe;
+  }
+
+  void prepare(const Workload& workload) override { plan_of(workload, "t000000000000"); }
+
+  std::unique_ptr<Instance> start(const Workload& workload, Timeline& timeline) override;
+
+ private:
+  Isolation isolation(Security security) const { return kind_ == Native::metal ? Isolation::none() : Isolation::container(security); }
+  Plan plan_of(const Workload& workload, const std::string& id) const;
+
+  Native kind_;
+  std::shared_ptr<NativeParts> parts_;
+};
+
+Plan NativeBackend::plan_of(const Workload& workload, const std::string& id) const {
+  const image::Image image = parts_->images->resolve(workload.image);
+  Plan plan;
+  plan.key = id;
+  plan.isolation = isolation(workload.security);
+  plan.arguments = workload.command.empty() ? image.command : workload.command;
+  if (plan.arguments.empty()) {
+    throw Error(Code::invalid, "workload '" + workload.name + "' has no command, and neither has image '" + workload.image + "'",
+                "add `command:` to the workload");
+  }
+  plan.hostname = !plan.isolation.uts ? host_name() : workload.hostname.empty() ? id : workload.hostname;
+  plan.environment = merged_environment(image, workload, plan.hostname);
+  plan.program = image::find_command(image, plan.arguments[0], plan.environment);
+  plan.working_directory = !workload.working_directory.empty() ? workload.working_directory
+                           : image.working_directory.empty()   ? "/"
+                                                               : image.working_directory;
+  const fs::path directory = parts_->paths.instances() / id;
+  plan.overlay = overlay_options(fs::absolute(image.rootfs), fs::absolute(directory));
+  plan.root = fs::absolute(directory / "merged");
+  plan.log = fs::absolute(directory / "log");
+  return plan;
+}
+
+std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timeline& timeline) {
+  const std::string who = std::string(name()) + " '" + workload.name + "'";
+  const std::string id = new_instance_id();
+  const Plan plan = plan_of(workload, id);
+  if (kind_ == Native::metal) check_ports(workload);
+
+  NativeResources resources{parts_, parts_->launcher, InstanceDir(parts_->paths, id), nullptr, nullptr};
+  make_layers(resources.directory.path(), plan);
+  resources.group = parts_->groups->create(id, workload.limits);
+  std::string address = plan.isolation.net ? "" : "127.0.0.1";
+  if (plan.isolation.net && workload.network == Network::link) {
+    resources.link = std::make_unique<InstanceLink>(id, parts_->paths.run / "subnets.lock");
+    address = resources.link->address();
+  }
+  PlanFds fds;
+  fds.tasks = resources.group->tasks_fds();
+  fds.cgroup_directory = resources.group->directory_fd();
+  if (resources.link) fds.netns = resources.link->netns();
+  timeline.mark(Mark::prepared);
+
+  auto process = parts_->launcher->start(plan, fds, who, Deadline::in(workload.start_timeout));
+  timeline.mark(Mark::launched, process->launched());
+  timeline.mark(Mark::executed, process->executed());
+  return std::make_unique<NativeInstance>(id, who, address, plan, std::move(resources), std::move(process), timeline);
+}
+
+/// The inode of the listening socket, from the lines "sl local_address rem_address st … inode" of /proc/net/tcp.
+std::optional<std::string> listening_inode(std::uint16_t port) {
+  for (const char* file : {"/proc/net/tcp", "/proc/net/tcp6"}) {
+    std::istringstream lines(try_read_file(file).value_or(""));
+    for (std::string line; std::getline(lines, line);) {
+      std::istringstream words(line);
+      std::string slot, local, remote, state, skip, inode;
+      words >> slot >> local >> remote >> state;
+      for (int i = 0; i < 5; ++i) words >> skip;
+      words >> inode;
+      const auto colon = local.find(':');
+      if (state == "0A" && colon != std::string::npos && std::strtoul(local.c_str() + colon + 1, nullptr, 16) == port) return inode;
+    }
+  }
+  return std::nullopt;
+}
+
+bool holds_socket(const fs::path& process, const std::string& link) {
+  std::error_code gone;
+  for (fs::directory_iterator fd(process / "fd", gone), end; !gone && fd != end; fd.increment(gone)) {
+    std::error_code closed;
+    if (fs::read_symlink(fd->path(), closed) == link && !closed) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<std::string> listener_on(std::uint16_t port) {
+  const auto inode = listening_inode(port);
+  if (!inode) return std::nullopt;
+  std::error_code gone;
+  for (fs::directory_iterator process("/proc", gone), end; !gone && process != end; process.increment(gone)) {
+    const std::string pid = process->path().filename();
+    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (!holds_socket(process->path(), "socket:[" + *inode + "]")) continue;
+    std::string name = try_read_file(process->path() / "comm").value_or("?");
+    while (!name.empty() && name.back() == '\n') name.pop_back();
+    return name + " (pid " + pid + ")";
+  }
+  return std::nullopt;
+}
+
+std::unique_ptr<Backend> make_backend(Native kind, NativeParts parts) { return std::make_unique<NativeBackend>(kind, std::move(parts)); }
+
+}  // namespace tare::container

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The backends `metal` and `container`: one launcher, one kind of instance, and one value of Isolation between them.
+#pragma once
+
+#include <memory>
+
+#include "container/launcher.h"
+#include "core/backend.h"
+#include "core/control_group.h"
+#include "core/paths.h"
+#include "image/store.h"
+
+namespace tare::container {
+
+enum class Native { metal, container };
+
+/// What both backends share; the agent owns one of each.
+struct NativeParts {
+  Paths paths;
+  std::shared_ptr<Launcher> launcher;
+  std::shared_ptr<ControlGroups> groups;
+  std::shared_ptr<image::Store> images;
+};
+
+/// Thread-safe. Its instances keep the parts alive.
+std::unique_ptr<Backend> make_backend(Native kind, NativeParts parts);
+
+/// The process that listens on TCP `port` of this host, as "nginx (pid 812)"; nothing when it cannot be found.
+std::optional<std::string> listener_on(std::uint16_t port);
+
+}  // namespace tare::container

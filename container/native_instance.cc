@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "container/native_instance.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <csignal>
+#include <exception>
+#include <thread>
+
+#include "core/error.h"
+#include "core/files.h"
+
+namespace tare::container {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A new network namespace, made by a thread that ends in it; the descriptor keeps it.
+Fd new_network_namespace() {
+  Fd fd;
+  std::exception_ptr failure;
+  std::thread([&] {
+    try {
+      if (::unshare(CLONE_NEWNET) != 0) throw_errno("network namespace", "run tare as root");
+      fd = open_file("/proc/thread-self/ns/net", O_RDONLY);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }).join();
+  if (failure) std::rethrow_exception(failure);
+  return fd;
+}
+
+struct Pipe {
+  Fd read;
+  Fd write;
+};
+
+Pipe make_pipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("pipe");
+  return {Fd(ends[0]), Fd(ends[1])};
+}
+
+/// Appends what is there; false at the end of the stream.
+bool read_some(int fd, std::string& text) {
+  char buffer[16 * 1024];
+  const ssize_t count = ::read(fd, buffer, sizeof buffer);
+  if (count > 0) text.append(buffer, static_cast<std::size_t>(count));
+  return count > 0 || (count < 0 && errno == EINTR);
+}
+
+/// Reads both streams until they end, or until the process has ended and nothing more is there (a descendant may hold them).
+/// False when the deadline passes first.
+bool collect(NativeProcess& process, Fd out, Fd err, ExecResult& result, Deadline deadline) {
+  while (out || err) {
+    if (deadline.passed()) return false;
+    pollfd streams[2] = {{out.get(), POLLIN, 0}, {err.get(), POLLIN, 0}};
+    const bool over = process.wait(Deadline::in(0ns)).has_value();
+    const int ready = ::poll(streams, 2, over ? 0 : static_cast<int>(std::min<std::int64_t>(deadline.left() / 1ms + 1, 20)));
+    if (ready == 0 && over) return true;
+    if (streams[0].revents != 0 && !read_some(out.get(), result.out)) out.reset();
+    if (streams[1].revents != 0 && !read_some(err.get(), result.err)) err.reset();
+  }
+  return process.wait(deadline).has_value();
+}
+
+}  // namespace
+
+InstanceLink::InstanceLink(const std::string& instance_id, const std::string& lock_file)
+    : host_name_(netlink::interface_name(instance_id, 'h')), netns_(new_network_namespace()) {
+  netlink::create_veth(host_name_, "eth0", netns_.get());
+  try {
+    subnet_ = netlink::claim_subnet(host_name_, lock_file);
+    netlink::configure_instance_end("eth0", subnet_, netns_.get());
+  } catch (...) {
+    remove();
+    throw;
+  }
+}
+
+InstanceLink::~InstanceLink() {
+  try {
+    remove();
+  } catch (const std::exception&) {  // NOLINT: a destructor; the interface dies with its namespace at the latest
+  }
+}
+
+// Explicitly, not by the namespace's death: the kernel clears dead namespaces some time later.
+void InstanceLink::remove() { netlink::remove_link(host_name_); }
+
+NativeInstance::NativeInstance(std::string id, std::string who, std::string address, Plan plan, NativeResources resources,
+                               std::shared_ptr<NativeProcess> process, Timeline& timeline)
+    : id_(std::move(id)),
+      who_(std::move(who)),
+      address_(std::move(address)),
+      plan_(std::move(plan)),
+      timeline_(timeline),
+      resources_(std::move(resources)),
+      process_(std::move(process)) {
+  process_->on_end([this](const End& end) { has_ended(end); });
+}
+
+NativeInstance::~NativeInstance() {
+  try {
+    remove();
+  } catch (const std::exception&) {  // NOLINT: a destructor; the next agent's search for orphans finds what stayed
+  }
+  process_->on_end({});
+}
+
+// On the launcher's reader thread.
+void NativeInstance::has_ended(const End& end) {
+  timeline_.mark(Mark::exited, end.at);
+  State running = State::running;
+  if (!state_.compare_exchange_strong(running, State::exited) && running == State::paused) state_ = State::exited;
+  if (!end.exit.signaled || end.exit.code != SIGKILL || killed_) return;
+  const std::lock_guard lock(mutex_);
+  if (resources_) oom_ = resources_->group->usage().oom_kills.value_or(0) > 0;
+}
+
+Exit NativeInstance::exit_of(const End& end) const {
+  Exit exit = end.exit;
+  exit.oom = oom_;
+  return exit;
+}
+
+Usage NativeInstance::usage() const {
+  // Before our lock is taken: the process holds its own when it calls has_ended().
+  const auto end = state_ == State::exited ? process_->wait(Deadline::in(0ns)) : std::nullopt;
+  const std::lock_guard lock(mutex_);
+  if (!resources_) return last_usage_;
+  Usage usage = resources_->group->usage();
+  if (resources_->link) {
+    // The host's end sends what the workload receives.
+    const netlink::Counters counters = netlink::counters(resources_->link->host_name());
+    usage.network_receive = Bytes{counters.transmitted};
+    usage.network_transmit = Bytes{counters.received};
+  }
+  if (end) {
+    usage.switches_voluntary = usage.switches_voluntary.value_or(0) + end->switches_voluntary;
+    usage.switches_involuntary = usage.switches_involuntary.value_or(0) + end->switches_involuntary;
+  }
+  return usage;
+}
+
+std::optional<Exit> NativeInstance::wait(Deadline deadline) {
+  const auto end = process_->wait(deadline);
+  return end ? std::optional(exit_of(*end)) : std::nullopt;
+}
+
+void NativeInstance::signal(int number) {
+  if (state_ == State::exited || state_ == State::removed) throw Error(Code::conflict, who_ + " has ended already");
+  if (number == SIGKILL) killed_ = true;
+  resources_->launcher->signal(id_, number);
+}
+
+void NativeInstance::pause() {
+  const std::lock_guard change(change_mutex_);
+  if (state_ != State::running) throw Error(Code::conflict, who_ + " is not running");
+  resources_->group->freeze();
+  State running = State::running;
+  state_.compare_exchange_strong(running, State::paused);
+}
+
+void NativeInstance::resume() {
+  const std::lock_guard change(change_mutex_);
+  if (state_ != State::paused) throw Error(Code::conflict, who_ + " is not paused");
+  resources_->group->thaw();
+  State paused = State::paused;
+  state_.compare_exchange_strong(paused, State::running);
+}
+
+ExecResult NativeInstance::exec(const std::vector<std::string>& command, Deadline deadline) {
+  if (command.empty()) throw Error(Code::invalid, who_ + ": exec without a command");
+  if (state_ != State::running) throw Error(Code::conflict, who_ + " is not running");
+  Plan plan = plan_;
+  plan.key = id_ + "/exec-" + std::to_string(next_exec_++);
+  plan.join = id_;
+  plan.arguments = command;
+  plan.program = command[0];
+  plan.log.clear();
+  Pipe out = make_pipe();
+  Pipe err = make_pipe();
+  PlanFds fds;
+  fds.tasks = resources_->group->tasks_fds();
+  fds.cgroup_directory = resources_->group->directory_fd();
+  fds.out = out.write.get();
+  fds.err = err.write.get();
+  Launcher& launcher = *resources_->launcher;
+  const auto process = launcher.start(plan, fds, who_ + ": exec", deadline);
+  out.write.reset();
+  err.write.reset();
+  ExecResult result;
+  const bool in_time = collect(*process, std::move(out.read), std::move(err.read), result, deadline);
+  if (!in_time && !process->wait(Deadline::in(0ns))) {
+    launcher.signal(plan.key, SIGKILL);
+    process->wait(Deadline::in(5s));
+  }
+  const auto end = process->wait(Deadline::in(0ns));
+  launcher.forget(plan.key);
+  if (!in_time || !end) throw Error(Code::timeout, who_ + ": exec of '" + command[0] + "' did not end in time; it was killed");
+  result.exit = end->exit;
+  return result;
+}
+
+Exit NativeInstance::stop(std::chrono::nanoseconds grace) {
+  const std::lock_guard change(change_mutex_);
+  timeline_.mark(Mark::stopping);
+  const State before = state_;
+  if (before == State::paused) resources_->group->thaw();
+  if (before == State::running || before == State::paused) {
+    try {
+      resources_->launcher->signal(id_, SIGTERM);
+    } catch (const Error& error) {
+      if (error.code() != Code::conflict) throw;  // it ended by itself in between
+    }
+    if (!process_->wait(Deadline::in(grace))) killed_ = true;
+  }
+  if (resources_ && !resources_->group->kill_all(Deadline::in(10s))) {
+    throw Error(Code::timeout, who_ + ": its processes do not die", "look at their state with: ps -o pid,stat,wchan,args");
+  }
+  const auto end = process_->wait(Deadline::in(10s));
+  if (!end) throw Error(Code::timeout, who_ + ": killed, but the launcher does not report its end");
+  return exit_of(*end);
+}
+
+void NativeInstance::remove() {
+  const std::lock_guard change(change_mutex_);
+  if (state_ == State::removed) return;
+  killed_ = true;
+  if (!resources_->group->kill_all(Deadline::in(10s))) {
+    throw Error(Code::timeout, who_ + ": its processes do not die", "look at their state with: ps -o pid,stat,wchan,args");
+  }
+  try {
+    process_->wait(Deadline::in(10s));
+    last_usage_ = usage();
+  } catch (const Error&) {  // NOLINT: the launcher is gone; what it started is killed all the same
+  }
+  const std::lock_guard lock(mutex_);
+  remove_all();
+}
+
+void NativeInstance::remove_all() {
+  resources_->launcher->forget(id_);
+  if (resources_->link) resources_->link->remove();
+  resources_->group.reset();
+  resources_->directory.remove();
+  resources_.reset();
+  state_ = State::removed;
+  timeline_.mark(Mark::removed);
+}
+
+}  // namespace tare::container

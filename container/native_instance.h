@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// One run of a workload as a native process. See core/backend.h for the contract of each function.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "container/launcher.h"
+#include "container/plan.h"
+#include "core/backend.h"
+#include "core/control_group.h"
+#include "core/instance_dir.h"
+#include "core/netlink.h"
+
+namespace tare::container {
+
+/// The instance's end of a link: a network namespace and the veth that leads into it. Removed when the owner dies.
+class InstanceLink {
+ public:
+  /// Makes namespace, veth and addresses. `lock_file` guards the choice of addresses.
+  InstanceLink(const std::string& instance_id, const std::string& lock_file);
+  InstanceLink(const InstanceLink&) = delete;
+  InstanceLink& operator=(const InstanceLink&) = delete;
+  ~InstanceLink();
+  void remove();
+  int netns() const { return netns_.get(); }
+  const std::string& host_name() const { return host_name_; }
+  const std::string& address() const { return subnet_.instance; }
+
+ private:
+  std::string host_name_;
+  Fd netns_;
+  netlink::Subnet subnet_;
+};
+
+/// What is made before the process; in the order in which it is made, and undone in reverse.
+struct NativeResources {
+  std::shared_ptr<void> keep;  // the backend's parts, until the last instance is gone
+  std::shared_ptr<Launcher> launcher;
+  InstanceDir directory;
+  std::unique_ptr<ControlGroup> group;
+  std::unique_ptr<InstanceLink> link;  // absent without Network::link
+};
+
+class NativeInstance final : public Instance {
+ public:
+  NativeInstance(std::string id, std::string who, std::string address, Plan plan, NativeResources resources,
+                 std::shared_ptr<NativeProcess> process, Timeline& timeline);
+  ~NativeInstance() override;
+
+  const std::string& id() const override { return id_; }
+  State state() const override { return state_.load(); }
+  std::string address() const override { return address_; }
+  Usage usage() const override;
+  const Log& log() const override { return process_->log(); }
+  std::map<std::string, std::string> protections() const override { return plan_.isolation.protections(); }
+  std::optional<Exit> wait(Deadline deadline) override;
+  void signal(int number) override;
+  void pause() override;
+  void resume() override;
+  ExecResult exec(const std::vector<std::string>& command, Deadline deadline) override;
+  Exit stop(std::chrono::nanoseconds grace) override;
+  void remove() override;
+
+ private:
+  void has_ended(const End& end);
+  Exit exit_of(const End& end) const;
+  void remove_all();
+
+  std::string id_;
+  std::string who_;  // "container 'serve'", for sentences
+  std::string address_;
+  Plan plan_;
+  Timeline& timeline_;
+  std::atomic<State> state_ = State::running;
+  std::atomic<bool> oom_ = false;
+  std::atomic<bool> killed_ = false;  // by us: its SIGKILL is not the kernel's
+  std::atomic<unsigned> next_exec_ = 0;
+  mutable std::mutex mutex_;  // resources_ and last_usage_, against remove()
+  std::mutex change_mutex_;   // one stop(), pause() or remove() at a time
+  mutable std::optional<NativeResources> resources_;
+  Usage last_usage_;
+  std::shared_ptr<NativeProcess> process_;
+};
+
+}  // namespace tare::container

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "container/protocol.h"
+
+#include <cstring>
+#include <type_traits>
+
+namespace tare::container {
+namespace {
+
+template <typename T>
+concept Number = std::is_arithmetic_v<T>;
+
+class Writer {
+ public:
+  explicit Writer(Kind kind) { out_.push_back(static_cast<char>(kind)); }
+  template <Number T>
+  void operator()(const T& value) {
+    out_.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  void operator()(const std::string& text) {
+    (*this)(static_cast<std::uint32_t>(text.size()));
+    out_ += text;
+  }
+  template <typename T>
+  void operator()(const std::vector<T>& list) {
+    (*this)(static_cast<std::uint32_t>(list.size()));
+    for (const T& item : list) (*this)(item);
+  }
+  template <typename T>
+  void operator()(const std::optional<T>& value) {
+    (*this)(value.has_value());
+    if (value) (*this)(*value);
+  }
+  template <typename T>
+  requires std::is_class_v<T>
+  void operator()(const T& value) { visit(value, *this); }
+  std::string take() { return std::move(out_); }
+
+ private:
+  std::string out_;
+};
+
+class Reader {
+ public:
+  Reader(std::string_view bytes, Kind kind) : rest_(bytes), good_(kind_of(bytes) == kind) {
+    if (good_) rest_.remove_prefix(1);
+  }
+  template <Number T>
+  void operator()(T& value) {
+    if (!have(sizeof value)) return;
+    if constexpr (std::is_same_v<T, bool>) {
+      good_ = rest_[0] == 0 || rest_[0] == 1;
+      value = rest_[0] == 1;
+    } else {
+      std::memcpy(&value, rest_.data(), sizeof value);
+    }
+    rest_.remove_prefix(sizeof value);
+  }
+  void operator()(std::string& text) {
+    const std::uint32_t size = count();
+    if (!have(size)) return;
+    text.assign(rest_.substr(0, size));
+    rest_.remove_prefix(size);
+    good_ = text.find('\0') == std::string::npos;  // every text becomes a C string
+  }
+  template <typename T>
+  void operator()(std::vector<T>& list) {
+    const std::uint32_t size = count();
+    if (!have(size)) return;  // each item takes at least one byte
+    list.clear();
+    for (std::uint32_t i = 0; i < size && good_; ++i) (*this)(list.emplace_back());
+  }
+  template <typename T>
+  void operator()(std::optional<T>& value) {
+    bool present = false;
+    (*this)(present);
+    if (good_ && present) (*this)(value.emplace());
+  }
+  template <typename T>
+  requires std::is_class_v<T>
+  void operator()(T& value) { visit(value, *this); }
+  bool finished() const { return good_ && rest_.empty(); }
+
+ private:
+  std::uint32_t count() {
+    std::uint32_t value = 0;
+    (*this)(value);
+    return value;
+  }
+  bool have(std::size_t size) {
+    if (rest_.size() < size) good_ = false;
+    return good_;
+  }
+  std::string_view rest_;
+  bool good_;
+};
+
+// One field list per message, walked by the writer (const) and by the reader.
+template <typename T, typename Base>
+concept Same = std::is_same_v<std::remove_const_t<T>, Base>;
+
+void visit(Same<Isolation> auto& m, auto& field) {
+  field(m.pid), field(m.ipc), field(m.uts), field(m.net), field(m.cgroup), field(m.own_kernel_views), field(m.capabilities);
+  field(m.no_new_privileges), field(m.masked), field(m.read_only);
+}
+void visit(Same<Plan> auto& m, auto& field) {
+  field(m.key), field(m.join), field(m.program), field(m.arguments), field(m.environment), field(m.working_directory);
+  field(m.hostname), field(m.overlay), field(m.root), field(m.log);
+  visit(m.isolation, field);
+}
+void visit(Same<StartRequest> auto& m, auto& field) {
+  field(m.request), field(m.tasks), field(m.cgroup_directory), field(m.netns), field(m.streams);
+  visit(m.plan, field);
+}
+void visit(Same<SignalRequest> auto& m, auto& field) { field(m.request), field(m.key), field(m.number); }
+void visit(Same<Forget> auto& m, auto& field) { field(m.key); }
+void visit(Same<Ended> auto& m, auto& field) {
+  field(m.key), field(m.wait_status), field(m.at), field(m.switches_voluntary), field(m.switches_involuntary);
+  field(m.log_size), field(m.log_open);
+}
+void visit(Same<Known> auto& m, auto& field) {
+  field(m.key), field(m.pid), field(m.launched), field(m.executed), field(m.log), field(m.log_size), field(m.log_open);
+  field(m.ended);
+}
+void visit(Same<Hello> auto& m, auto& field) { field(m.version), field(m.pid), field(m.known); }
+void visit(Same<Started> auto& m, auto& field) { field(m.request), field(m.pid), field(m.launched), field(m.executed); }
+void visit(Same<Refused> auto& m, auto& field) { field(m.request), field(m.step), field(m.error), field(m.detail); }
+void visit(Same<Done> auto& m, auto& field) { field(m.request); }
+void visit(Same<LogGrew> auto& m, auto& field) { field(m.key), field(m.size), field(m.closed); }
+
+template <typename T>
+std::string write(Kind kind, const T& message) {
+  Writer writer(kind);
+  visit(message, writer);
+  return writer.take();
+}
+
+template <typename T>
+bool read(Kind kind, std::string_view bytes, T& message) {
+  Reader reader(bytes, kind);
+  visit(message, reader);
+  return reader.finished();
+}
+
+}  // namespace
+
+std::optional<Kind> kind_of(std::string_view message) {
+  if (message.empty()) return std::nullopt;
+  const auto first = static_cast<std::uint8_t>(message[0]);
+  if (first < static_cast<std::uint8_t>(Kind::start) || first > static_cast<std::uint8_t>(Kind::exited)) return std::nullopt;
+  return static_cast<Kind>(first);
+}
+
+std::string encode(const StartRequest& message) { return write(Kind::start, message); }
+std::string encode(const SignalRequest& message) { return write(Kind::signal, message); }
+std::string encode(const Forget& message) { return write(Kind::forget, message); }
+std::string encode(const Hello& message) { return write(Kind::hello, message); }
+std::string encode(const Started& message) { return write(Kind::started, message); }
+std::string encode(const Refused& message) { return write(Kind::refused, message); }
+std::string encode(const Done& message) { return write(Kind::done, message); }
+std::string encode(const LogGrew& message) { return write(Kind::log, message); }
+std::string encode(const Ended& message) { return write(Kind::exited, message); }
+
+bool decode(std::string_view bytes, StartRequest& message) {
+  return read(Kind::start, bytes, message) && message.tasks <= kMostDescriptors && message.descriptors() <= kMostDescriptors;
+}
+bool decode(std::string_view bytes, SignalRequest& message) { return read(Kind::signal, bytes, message); }
+bool decode(std::string_view bytes, Forget& message) { return read(Kind::forget, bytes, message); }
+bool decode(std::string_view bytes, Hello& message) { return read(Kind::hello, bytes, message); }
+bool decode(std::string_view bytes, Started& message) { return read(Kind::started, bytes, message); }
+bool decode(std::string_view bytes, Refused& message) { return read(Kind::refused, bytes, message); }
+bool decode(std::string_view bytes, Done& message) { return read(Kind::done, bytes, message); }
+bool decode(std::string_view bytes, LogGrew& message) { return read(Kind::log, bytes, message); }
+bool decode(std::string_view bytes, Ended& message) { return read(Kind::exited, bytes, message); }
+
+}  // namespace tare::container

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// The messages between the agent's container::Launcher and the tare-launcher process, one per packet of a SEQPACKET socket, both on one
+// host and of one build (`kProtocolVersion` guards against a launcher that outlived an update). Pure: bytes in, values out. Decoding
+// never trusts a length and never allocates more than the packet holds.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "container/plan.h"
+
+namespace tare::container {
+
+constexpr std::uint32_t kProtocolVersion = 1;
+constexpr std::size_t kLargestMessage = 512 * 1024;
+constexpr std::size_t kMostDescriptors = 32;
+
+enum class Kind : std::uint8_t {
+  start = 1,  // agent → launcher, with descriptors
+  signal,     // agent → launcher
+  forget,     // agent → launcher: the exit was seen, the entry may go
+  hello,      // launcher → agent, once per connection: what is known
+  started,    // launcher → agent: execve succeeded
+  refused,    // launcher → agent: a step failed, or there is no such process
+  done,       // launcher → agent: the signal is sent
+  log,        // launcher → agent: the log file has grown to `size`
+  exited,     // launcher → agent
+};
+std::optional<Kind> kind_of(std::string_view message);
+
+/// Which descriptors come along, in this order: the tasks files, then each one that is flagged.
+struct StartRequest {
+  std::uint64_t request = 0;
+  std::uint32_t tasks = 0;
+  bool cgroup_directory = false;
+  bool netns = false;
+  bool streams = false;
+  Plan plan;
+  std::size_t descriptors() const { return tasks + cgroup_directory + netns + (streams ? 2U : 0U); }
+  bool operator==(const StartRequest&) const = default;
+};
+
+struct SignalRequest {
+  std::uint64_t request = 0;
+  std::string key;
+  std::int32_t number = 0;
+  bool operator==(const SignalRequest&) const = default;
+};
+
+struct Forget {
+  std::string key;
+  bool operator==(const Forget&) const = default;
+};
+
+/// How a process ended, with what it and its reaped children cost.
+struct Ended {
+  std::string key;
+  std::int32_t wait_status = 0;  // as wait4(2) tells it
+  std::int64_t at = 0;           // CLOCK_MONOTONIC, nanoseconds
+  std::uint64_t switches_voluntary = 0;
+  std::uint64_t switches_involuntary = 0;
+  std::uint64_t log_size = 0;  // all output that had arrived by then is in the log file up to here
+  bool log_open = false;       // a descendant still holds a stream
+  bool operator==(const Ended&) const = default;
+};
+
+struct Known {
+  std::string key;
+  std::int32_t pid = 0;
+  std::int64_t launched = 0;
+  std::int64_t executed = 0;
+  std::string log;
+  std::uint64_t log_size = 0;
+  bool log_open = false;
+  std::optional<Ended> ended;
+  bool operator==(const Known&) const = default;
+};
+
+struct Hello {
+  std::uint32_t version = kProtocolVersion;
+  std::int32_t pid = 0;
+  std::vector<Known> known;
+  bool operator==(const Hello&) const = default;
+};
+
+struct Started {
+  std::uint64_t request = 0;
+  std::int32_t pid = 0;
+  std::int64_t launched = 0;  // clone3 returned
+  std::int64_t executed = 0;  // the child's descriptors were closed by a successful execve
+  bool operator==(const Started&) const = default;
+};
+
+struct Refused {
+  std::uint64_t request = 0;
+  std::string step;        // "mount overlay"
+  std::int32_t error = 0;  // errno
+  std::string detail;      // the object, where the step has several: "/proc/sys"
+  bool operator==(const Refused&) const = default;
+};
+
+struct Done {
+  std::uint64_t request = 0;
+  bool operator==(const Done&) const = default;
+};
+
+struct LogGrew {
+  std::string key;
+  std::uint64_t size = 0;
+  bool closed = false;  // both streams have ended
+  bool operator==(const LogGrew&) const = default;
+};
+
+std::string encode(const StartRequest& message);
+std::string encode(const SignalRequest& message);
+std::string encode(const Forget& message);
+std::string encode(const Hello& message);
+std::string encode(const Started& message);
+std::string encode(const Refused& message);
+std::string encode(const Done& message);
+std::string encode(const LogGrew& message);
+std::string encode(const Ended& message);
+
+/// False when the bytes are not exactly one message of that kind; `message` is then unspecified.
+bool decode(std::string_view bytes, StartRequest& message);
+bool decode(std::string_view bytes, SignalRequest& message);
+bool decode(std::string_view bytes, Forget& message);
+bool decode(std::string_view bytes, Hello& message);
+bool decode(std::string_view bytes, Started& message);
+bool decode(std::string_view bytes, Refused& message);
+bool decode(std::string_view bytes, Done& message);
+bool decode(std::string_view bytes, LogGrew& message);
+bool decode(std::string_view bytes, Ended& message);
+
+/// The head of each piece of output in a log file.
+struct LogFrame {
+  std::uint32_t size = 0;    // bytes that follow
+  std::uint32_t stream = 0;  // 1 stdout, 2 stderr
+  std::int64_t at = 0;       // CLOCK_MONOTONIC of the launcher's read
+};
+static_assert(sizeof(LogFrame) == 16);
+
+}  // namespace tare::container

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+# metal and container with the real kernel: needs root.
+if(TARGET tare_container)
+  tare_static_program(test-workload SOURCES ${CMAKE_CURRENT_LIST_DIR}/container_workload.cc)
+  tare_test(integration_container
+    SOURCES ${CMAKE_CURRENT_LIST_DIR}/container_native.cc ${CMAKE_CURRENT_LIST_DIR}/container_launcher.cc
+            ${CMAKE_CURRENT_LIST_DIR}/container_cgroup.cc ${CMAKE_CURRENT_LIST_DIR}/container_census.cc
+    LINKS tare_container
+    LABELS integration TIMEOUT 120)
+  add_dependencies(integration_container tare-launcher test-workload)
+endif()

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// A host of our own for each test of native backends: state and run directory, launcher, control groups, an image with one program.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "container/cgroup.h"
+#include "container/native_backend.h"
+#include "core/error.h"
+#include "core/files.h"
+
+namespace tare::container {
+
+inline const char* name_of(Native kind) { return kind == Native::metal ? "metal" : "container"; }
+
+class NativeFixture {
+ public:
+  NativeFixture() {
+    paths.state = directory.path() / "state";
+    paths.run = directory.path() / "run";
+    paths.libexec = TARE_BINARY_DIR "/libexec/tare";
+    std::filesystem::create_directories(rootfs / "bin");
+    std::filesystem::create_directories(rootfs / "data");
+    std::filesystem::copy_file(paths.libexec / "test-workload", rootfs / "bin/w");
+    parts = {paths, Launcher::start_private(paths), make_control_groups(), std::make_shared<image::Store>(paths)};
+  }
+
+  Workload workload(std::vector<std::string> arguments) const {
+    Workload workload;
+    workload.name = "test";
+    workload.image = "dir:" + rootfs.string();
+    workload.command = {"/bin/w"};
+    workload.command.insert(workload.command.end(), arguments.begin(), arguments.end());
+    workload.start_timeout = std::chrono::seconds(20);
+    return workload;
+  }
+
+  /// Runs it to its end and returns what it wrote to stdout.
+  std::string output(Native kind, const Workload& workload) const {
+    Timeline timeline;
+    const auto instance = make_backend(kind, parts)->start(workload, timeline);
+    const auto exit = instance->wait(Deadline::in(std::chrono::seconds(20)));
+    EXPECT_TRUE(exit.has_value());
+    return instance->log().text(Stream::out);
+  }
+
+  TempDir directory;
+  std::filesystem::path rootfs = directory.path() / "rootfs";
+  Paths paths;
+  NativeParts parts;
+};
+
+/// Waits, at most ten seconds, until `condition` holds.
+template <typename Condition>
+bool eventually(Condition condition) {
+  for (const Deadline deadline = Deadline::in(std::chrono::seconds(10)); !deadline.passed(); ::usleep(2000)) {
+    if (condition()) return true;
+  }
+  return condition();
+}
+
+}  // namespace tare::container

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// The launcher process: what it keeps when its agent goes, and what it takes along.
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include <csignal>
+
+#include "tests/integration/container_fixture.h"
+
+namespace tare::container {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+
+class LauncherTest : public ::testing::Test, public NativeFixture {
+ protected:
+  /// A plan without control groups, straight at the launcher.
+  Plan plan(std::vector<std::string> arguments, const Isolation& isolation) {
+    const std::string id = new_instance_id();
+    const auto home = directory.path() / id;
+    for (const char* name : {"upper", "work", "merged"}) std::filesystem::create_directories(home / name);
+    Plan plan;
+    plan.key = id;
+    plan.program = "/bin/w";
+    plan.arguments = {"w"};
+    plan.arguments.insert(plan.arguments.end(), arguments.begin(), arguments.end());
+    plan.overlay = overlay_options(rootfs, home);
+    plan.root = home / "merged";
+    plan.log = home / "log";
+    plan.isolation = isolation;
+    return plan;
+  }
+  Isolation isolated() const { return Isolation::container(Security::standard); }
+};
+
+bool is_alive(pid_t pid) {
+  const auto stat = try_read_file("/proc/" + std::to_string(pid) + "/stat");
+  return stat && stat->find(") Z") == std::string::npos;
+}
+
+TEST_F(LauncherTest, OutlivesItsAgentAndKeepsExitCodeAndLog) {
+  const Plan ends = plan({"later"}, isolated());
+  const Plan stays = plan({"pause"}, Isolation::none());
+  pid_t launcher_pid = 0;
+  {
+    const auto first = Launcher::connect(paths);
+    launcher_pid = first->pid();
+    first->start(ends, {}, "a", Deadline::in(10s));
+    first->start(stays, {}, "b", Deadline::in(10s));
+  }
+  ::usleep(500'000);  // `later` ends while nobody is connected
+  {
+    const auto second = Launcher::connect(paths);
+    EXPECT_EQ(second->pid(), launcher_pid);
+    const auto known = second->known();
+    ASSERT_EQ(known.size(), 2U);
+    for (const auto& process : known) {
+      if (process->key() == ends.key) {
+        const auto end = process->wait(Deadline::in(1s));
+        ASSERT_TRUE(end);
+        EXPECT_EQ(end->exit.code, 5);
+        EXPECT_EQ(process->log().text(Stream::out), "nobody listens\n");
+        EXPECT_TRUE(process->log().closed());
+      } else {
+        EXPECT_FALSE(process->wait(Deadline::in(0s)));
+        EXPECT_TRUE(is_alive(process->pid()));
+        second->signal(stays.key, SIGKILL);
+        EXPECT_TRUE(process->wait(Deadline::in(5s)));
+      }
+      second->forget(process->key());
+    }
+  }
+  EXPECT_TRUE(eventually([&] { return !is_alive(launcher_pid); })) << "an idle launcher without an agent ends";
+  EXPECT_FALSE(std::filesystem::exists(paths.run / "launcher.sock"));
+}
+
+TEST_F(LauncherTest, OnePerRunDirectory) {
+  const auto first = Launcher::connect(paths);
+  const auto second = Launcher::connect(paths);
+  EXPECT_EQ(first->pid(), second->pid());
+}
+
+TEST_F(LauncherTest, AStaleSocketIsReplaced) {
+  std::filesystem::create_directories(paths.run);
+  {
+    std::unique_ptr<Launcher> gone = Launcher::connect(paths);
+    ::kill(gone->pid(), SIGKILL);
+  }
+  EXPECT_GT(Launcher::connect(paths)->pid(), 0);
+}
+
+TEST_F(LauncherTest, APrivateOneTakesItsWorkloadsAlong) {
+  auto launcher = Launcher::start_private(paths);
+  const pid_t launcher_pid = launcher->pid();
+  const auto process = launcher->start(plan({"tree"}, Isolation::none()), {}, "tree", Deadline::in(10s));
+  ASSERT_TRUE(process->log().wait_for_line(0, Deadline::in(5s)));
+  const pid_t workload = process->pid();
+  EXPECT_TRUE(is_alive(workload));
+  launcher.reset();
+  EXPECT_FALSE(is_alive(workload));
+  EXPECT_FALSE(is_alive(launcher_pid));
+}
+
+TEST_F(LauncherTest, ItsDeathIsToldToWhoWaits) {
+  const auto launcher = Launcher::start_private(paths);
+  const auto process = launcher->start(plan({"pause"}, isolated()), {}, "pause", Deadline::in(10s));
+  ::kill(launcher->pid(), SIGKILL);
+  EXPECT_THROW(process->wait(Deadline::in(5s)), Error);
+  EXPECT_THROW(launcher->start(plan({"pause"}, isolated()), {}, "next", Deadline::in(1s)), Error);
+  ::kill(process->pid(), SIGKILL);
+}
+
+TEST_F(LauncherTest, StaysSmall) {
+  const auto launcher = Launcher::start_private(paths);
+  for (int i = 0; i < 20; ++i) {
+    const Plan p = plan({"lines", "1000"}, isolated());
+    const auto process = launcher->start(p, {}, "small", Deadline::in(10s));
+    process->wait(Deadline::in(10s));
+    launcher->forget(p.key);
+  }
+  const std::string status = read_file("/proc/" + std::to_string(launcher->pid()) + "/status");
+  const auto at = status.find("VmRSS:");
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_LE(std::stol(status.substr(at + 6)), 2048);
+}
+
+TEST_F(LauncherTest, GarbageEndsTheConnectionAndNothingElse) {
+  const auto good = Launcher::connect(paths);
+  const auto process = good->start(plan({"pause"}, isolated()), {}, "good", Deadline::in(10s));
+  const Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  (paths.run / "launcher.sock").string().copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  char hello[65536];
+  ASSERT_GT(::recv(fd.get(), hello, sizeof hello, 0), 0);
+  ASSERT_EQ(::send(fd.get(), "\x01garbage", 8, MSG_NOSIGNAL), 8);
+  EXPECT_EQ(::recv(fd.get(), hello, sizeof hello, 0), 0);
+  EXPECT_TRUE(is_alive(process->pid()));
+  good->signal(process->key(), SIGKILL);
+  EXPECT_TRUE(process->wait(Deadline::in(5s)));
+}
+
+TEST_F(LauncherTest, AKeyIsUsedOnce) {
+  const auto launcher = Launcher::start_private(paths);
+  const Plan p = plan({"pause"}, isolated());
+  launcher->start(p, {}, "one", Deadline::in(10s));
+  EXPECT_THROW(launcher->start(p, {}, "two", Deadline::in(10s)), Error);
+}
+
+}  // namespace
+}  // namespace tare::container

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the integration tests of native backends run: one static program with a verb for each thing a test asks of a workload.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <string>
+#include <vector>
+
+#include <dirent.h>
+
+namespace {
+
+int cat(const char* path) {
+  FILE* file = std::fopen(path, "re");
+  if (file == nullptr) return std::perror(path), 1;
+  char buffer[4096];
+  for (std::size_t n = 0; (n = std::fread(buffer, 1, sizeof buffer, file)) > 0;) std::fwrite(buffer, 1, n, stdout);
+  std::fclose(file);
+  return 0;
+}
+
+/// name → target of every link in a directory such as /proc/self/fd; plain names elsewhere.
+int list(const char* path) {
+  DIR* directory = opendir(path);
+  if (directory == nullptr) return std::perror(path), 1;
+  while (const dirent* entry = readdir(directory)) {
+    if (entry->d_name[0] == '.') continue;
+    char target[512] = {};
+    const ssize_t size = readlink((std::string(path) + "/" + entry->d_name).c_str(), target, sizeof target - 1);
+    std::printf("%s%s%s\n", entry->d_name, size < 0 ? "" : " ", target);
+  }
+  closedir(directory);
+  return 0;
+}
+
+int hog(long mebibytes) {
+  for (long i = 0; i < mebibytes; ++i) std::memset(std::malloc(1 << 20), 1, 1 << 20);
+  std::puts("held");
+  std::fflush(stdout);
+  pause();
+  return 0;
+}
+
+int spin(long milliseconds) {
+  timespec from{}, now{};
+  clock_gettime(CLOCK_MONOTONIC, &from);
+  do clock_gettime(CLOCK_MONOTONIC, &now);
+  while ((now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1'000'000 < milliseconds);
+  return 0;
+}
+
+/// Starts children until the kernel refuses; prints how many there were.
+int spawn(long most) {
+  std::vector<pid_t> children;
+  for (long i = 0; i < most; ++i) {
+    const pid_t pid = fork();
+    if (pid == 0) return pause();
+    if (pid < 0) break;
+    children.push_back(pid);
+  }
+  std::printf("%zu\n", children.size());
+  for (const pid_t pid : children) kill(pid, SIGKILL);
+  while (wait(nullptr) > 0) continue;
+  return 0;
+}
+
+/// A tree that ignores SIGTERM, two levels deep, whose leaves left the session.
+int tree() {
+  signal(SIGTERM, SIG_IGN);
+  for (int i = 0; i < 3; ++i) {
+    if (fork() == 0) {
+      setsid();
+      if (fork() == 0) pause();
+      pause();
+    }
+  }
+  std::puts("ready");
+  std::fflush(stdout);
+  return pause();
+}
+
+int serve(int port) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(listener, 16) != 0)
+    return std::perror("serve"), 1;
+  for (;;) {
+    const int connection = accept(listener, nullptr, nullptr);
+    if (write(connection, "hello\n", 6) < 0) return 1;
+    close(connection);
+  }
+}
+
+void count_term(int) {
+  if (write(1, "term\n", 5) != 5) _exit(9);
+  _exit(42);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const std::string verb = count > 1 ? arguments[1] : "";
+  const char* argument = count > 2 ? arguments[2] : "";
+  const long number = std::strtol(argument, nullptr, 10);
+  if (verb == "exit") return static_cast<int>(number);
+  if (verb == "cat") return cat(argument);
+  if (verb == "list") return list(argument);
+  if (verb == "hog") return hog(number);
+  if (verb == "spin") return spin(number);
+  if (verb == "spawn") return spawn(number);
+  if (verb == "tree") return tree();
+  if (verb == "serve") return serve(static_cast<int>(number));
+  if (verb == "abort") return raise(SIGABRT);
+  if (verb == "pause") return pause();
+  if (verb == "term") {
+    signal(SIGTERM, count_term);
+    std::puts("ready");
+    std::fflush(stdout);
+    for (;;) pause();
+  }
+  if (verb == "lines") {
+    for (long i = 0; i < number; ++i) std::printf("line %ld\n", i);
+    std::fputs("to stderr\n", stderr);
+    return 0;
+  }
+  if (verb == "later") {  // writes after a while, then ends: for an agent that is gone by then
+    usleep(300'000);
+    std::puts("nobody listens");
+    return 5;
+  }
+  if (verb == "hostname") {
+    char name[256] = {};
+    gethostname(name, sizeof name - 1);
+    std::puts(name);
+    return 0;
+  }
+  if (verb == "write") {  // write PATH: may it be opened for writing?
+    const int fd = open(argument, O_WRONLY | O_CLOEXEC);
+    std::puts(fd < 0 ? std::strerror(errno) : "open");
+    return fd < 0;
+  }
+  if (verb == "create") {
+    const int fd = open(argument, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    std::puts(fd < 0 ? std::strerror(errno) : "created");
+    return fd < 0;
+  }
+  if (verb == "print") {  // print NAME…: the working directory, then environment variables
+    char directory[512];
+    std::puts(getcwd(directory, sizeof directory));
+    for (int i = 2; i < count; ++i) std::puts(std::getenv(arguments[i]) == nullptr ? "-" : std::getenv(arguments[i]));
+    return 0;
+  }
+  std::fprintf(stderr, "no such verb: %s\n", verb.c_str());
+  return 99;
+}
