@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// How an agent is set up: configs/agent.yaml, typed and checked. After load_config() nothing sees YAML.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/paths.h"
+
+namespace tare::agent {
+
+struct VmConfig {
+  std::string connection = "embed";  // "embed": libvirt's driver inside the agent; else a URI such as "qemu:///system"
+  std::string machine = "microvm";   // or "q35"
+  std::string accelerator = "auto";  // "auto": KVM where the self-test passes, else TCG; or "kvm", "tcg"
+};
+
+struct Config {
+  std::optional<std::uint16_t> tcp_port;  // absent: the unix socket alone
+  int event_streams = 8;                  // more at the same time are answered with 503
+  std::string log_level = "info";         // "info", "warn", "error"
+  VmConfig vm;
+
+  // Not in the file: given by the program that starts the agent.
+  Paths paths;
+  bool is_private = false;  // lives for one verb: no TCP, ends with the lease, speaks only when something is wrong
+};
+
+/// Throws Error(invalid) "agent.yaml:3: unknown key 'tcp_prot' (did you mean 'tcp_port'?)". `file_name` is only for messages.
+Config load_config(const std::string& text, std::string_view file_name);
+
+/// The file named, else /etc/tare/agent.yaml when it exists, else the defaults.
+Config find_config(const std::optional<std::filesystem::path>& path);
+
+}  // namespace tare::agent

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/recovery.h"
+
+#include <sys/mount.h>
+
+#include <filesystem>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/instance_dir.h"
+#include "core/netlink.h"
+
+namespace tare::agent {
+namespace {
+
+// Mount points at or below `directory`, the innermost first, so that each can go before the one it lies on.
+std::vector<std::string> mounts_below(const std::filesystem::path& directory) {
+  std::vector<std::string> found;
+  std::istringstream lines(try_read_file("/proc/self/mountinfo").value_or(""));
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream fields(line);
+    std::string skipped;
+    std::string point;
+    fields >> skipped >> skipped >> skipped >> skipped >> point;
+    if (point == directory.string() || point.starts_with(directory.string() + "/")) found.insert(found.begin(), point);
+  }
+  return found;
+}
+
+void remove_leftover(const Paths& paths, ControlGroups* groups, const std::string& id) {
+  if (groups != nullptr) groups->remove_leftover(id);  // first: a living process would hold everything else
+  for (const char side : {'h', 'i', 't'}) netlink::remove_link(netlink::interface_name(id, side));
+  const std::filesystem::path directory = paths.instances() / id;
+  for (const std::string& point : mounts_below(directory)) ::umount2(point.c_str(), MNT_DETACH);
+  remove_tree(directory);
+}
+
+}  // namespace
+
+Swept sweep(const Paths& paths, ControlGroups* groups) {
+  Swept out;
+  for (const std::string& id : orphaned_instances(paths)) {
+    try {
+      remove_leftover(paths, groups, id);
+      out.instances.push_back(id);
+    } catch (const Error& e) {
+      out.problems.push_back("instance " + id + ": " + e.what());
+    }
+  }
+  return out;
+}
+
+}  // namespace tare::agent
