@@ -147,6 +147,7 @@ std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timelin
   resources.group = parts_->groups->create(id, workload.limits);
   std::string address = plan.isolation.net ? "" : "127.0.0.1";
   if (plan.isolation.net && workload.network == Network::link) {
+    fs::create_directories(parts_->paths.run);
     resources.link = std::make_unique<InstanceLink>(id, parts_->paths.run / "subnets.lock");
     address = resources.link->address();
   }

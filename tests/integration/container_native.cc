@@ -301,7 +301,7 @@ TEST_F(ContainerTest, HasAHostnameOfItsOwn) {
 
 TEST_F(ContainerTest, KernelFilesAreReadOnlyOrMasked) {
   EXPECT_EQ(output(Native::container, workload({"write", "/proc/sys/kernel/core_pattern"})), "Read-only file system\n");
-  EXPECT_EQ(output(Native::container, workload({"write", "/proc/sysrq-trigger"})), "Read-only file system\n");
+  EXPECT_EQ(output(Native::container, workload({"write", "/proc/irq/default_smp_affinity"})), "Read-only file system\n");
   EXPECT_EQ(output(Native::container, workload({"create", "/sys/power/made-up"})), "Read-only file system\n");
   EXPECT_EQ(output(Native::container, workload({"cat", "/proc/interrupts"})), "");
   EXPECT_EQ(output(Native::container, workload({"cat", "/proc/keys"})), "");
