@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/fakes/fake_backend.h"
+
+#include <condition_variable>
+#include <csignal>
+#include <thread>
+#include <utility>
+
+namespace tare::fakes {
+
+struct FakeBackend::Shared {
+  std::mutex mutex;
+  int started = 0;
+  int alive = 0;
+  std::vector<std::string> prepared;
+};
+
+namespace {
+
+void sleep_until(Instant at) { std::this_thread::sleep_for(Deadline(at).left()); }
+
+class FakeInstance : public Instance {
+ public:
+  FakeInstance(Script script, Timeline& timeline, std::function<void()> on_removed)
+      : id_(new_instance_id()), script_(std::move(script)), timeline_(timeline), on_removed_(std::move(on_removed)) {
+    const Instant now = Instant::now();
+    if (!script_.output.empty()) log_.append(Stream::out, script_.output, now);
+    if (!script_.errors.empty()) log_.append(Stream::err, script_.errors, now);
+    if (script_.exits) end_at_ = now + *script_.exits;
+    end_ = script_.exit;
+    thread_ = std::thread([this] { live(); });
+  }
+  ~FakeInstance() override { end_life(); }
+
+  const std::string& id() const override { return id_; }
+  State state() const override {
+    const std::scoped_lock lock(mutex_);
+    return state_;
+  }
+  std::string address() const override { return script_.address; }
+  Usage usage() const override { return script_.usage; }
+  const Log& log() const override { return log_; }
+  std::map<std::string, std::string> protections() const override { return script_.protections; }
+
+  std::optional<Exit> wait(Deadline deadline) override {
+    std::unique_lock lock(mutex_);
+    const auto ended = [this] { return exit_.has_value(); };
+    if (deadline.at() == Deadline::never().at()) {
+      changed_.wait(lock, ended);
+    } else {
+      changed_.wait_for(lock, deadline.left(), ended);
+    }
+    return exit_;
+  }
+
+  void signal(int number) override {
+    const std::scoped_lock lock(mutex_);
+    if (exit_) throw Error(Code::conflict, "instance " + id_ + " has ended already");
+    if (number == SIGKILL) {
+      end_by(number, std::chrono::nanoseconds(0));
+    } else if (number == SIGTERM && !script_.ignores_term) {
+      end_by(number, script_.stopping);
+    }
+  }
+
+  void pause() override { move(State::running, State::paused); }
+  void resume() override { move(State::paused, State::running); }
+
+  ExecResult exec(const std::vector<std::string>& command, Deadline deadline) override {
+    if (deadline.passed()) throw Error(Code::timeout, "exec in instance " + id_ + " was not over in time");
+    if (state() != State::running) throw Error(Code::conflict, "instance " + id_ + " is not running");
+    if (script_.exec) return script_.exec(command);
+    ExecResult result;
+    for (const std::string& word : command) result.out += (result.out.empty() ? "" : " ") + word;
+    result.out += '\n';
+    return result;
+  }
+
+  Exit stop(std::chrono::nanoseconds grace) override {
+    timeline_.mark(Mark::stopping);
+    send(SIGTERM);
+    if (const auto exit = wait(Deadline::in(grace))) return *exit;
+    send(SIGKILL);
+    return *wait(Deadline::never());
+  }
+
+  void remove() override {
+    if (auto failure = std::exchange(script_.remove_fails, std::nullopt)) throw *failure;
+    end_life();
+  }
+
+ private:
+  void send(int number) {
+    try {
+      signal(number);
+    } catch (const Error&) {  // it has ended meanwhile
+    }
+  }
+
+  // With the lock held.
+  void end_by(int number, std::chrono::nanoseconds delay) {
+    const Instant at = Instant::now() + delay;
+    if (end_at_ && *end_at_ <= at) return;
+    end_at_ = at;
+    end_ = Exit{number, true, false};
+    changed_.notify_all();
+  }
+
+  void move(State from, State to) {
+    const std::scoped_lock lock(mutex_);
+    if (state_ != from)
+      throw Error(Code::conflict, "instance " + id_ + " is " + std::string(tare::name(state_)) + ", not " + std::string(tare::name(from)));
+    state_ = to;
+  }
+
+  // The life of the workload, on its own thread.
+  void live() {
+    std::unique_lock lock(mutex_);
+    while (!end_at_ || Instant::now() < *end_at_) {
+      if (end_at_) {
+        changed_.wait_for(lock, Deadline(*end_at_).left());
+      } else {
+        changed_.wait(lock);
+      }
+    }
+    timeline_.mark(Mark::exited);
+    exit_ = end_;
+    state_ = State::exited;
+    lock.unlock();
+    log_.close();
+    changed_.notify_all();
+  }
+
+  void end_life() {
+    if (!thread_.joinable()) return;
+    send(SIGKILL);
+    thread_.join();
+    timeline_.mark(Mark::removed);
+    {
+      const std::scoped_lock lock(mutex_);
+      state_ = State::removed;
+    }
+    on_removed_();
+  }
+
+  std::string id_;
+  Script script_;
+  Timeline& timeline_;
+  std::function<void()> on_removed_;
+  Log log_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  State state_ = State::running;
+  std::optional<Instant> end_at_;
+  Exit end_;
+  std::optional<Exit> exit_;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace
+
+FakeBackend::FakeBackend(std::string name) : name_(std::move(name)), shared_(std::make_shared<Shared>()) {
+  probe_result.able = true;
+  probe_result.implementation = "fake";
+}
+
+FakeBackend::~FakeBackend() = default;
+
+Probe FakeBackend::probe() const { return probe_result; }
+
+void FakeBackend::prepare(const Workload& workload) {
+  const std::scoped_lock lock(shared_->mutex);
+  if (prepare_fails) throw *prepare_fails;
+  shared_->prepared.push_back(workload.name);
+}
+
+std::unique_ptr<Instance> FakeBackend::start(const Workload& workload, Timeline& timeline) {
+  int number = 0;
+  {
+    const std::scoped_lock lock(shared_->mutex);
+    number = ++shared_->started;
+  }
+  Script script = behaviour ? behaviour(workload, number) : Script();
+  const Instant begin = Instant::now();
+  const auto mark_at = [&](Mark mark, std::chrono::nanoseconds delay) {
+    sleep_until(begin + delay);
+    timeline.mark(mark);
+  };
+  if (script.disordered) timeline.mark(Mark::launched);
+  mark_at(Mark::prepared, script.prepared);
+  mark_at(Mark::launched, script.launched);
+  if (script.kernel) mark_at(Mark::kernel, *script.kernel);
+  if (script.init) mark_at(Mark::init, *script.init);
+  if (script.start_fails) {
+    sleep_until(begin + script.executed);
+    throw *script.start_fails;
+  }
+  mark_at(Mark::executed, script.executed);
+  {
+    const std::scoped_lock lock(shared_->mutex);
+    ++shared_->alive;
+  }
+  return std::make_unique<FakeInstance>(std::move(script), timeline, [shared = shared_] {
+    const std::scoped_lock lock(shared->mutex);
+    --shared->alive;
+  });
+}
+
+int FakeBackend::started() const {
+  const std::scoped_lock lock(shared_->mutex);
+  return shared_->started;
+}
+
+int FakeBackend::alive() const {
+  const std::scoped_lock lock(shared_->mutex);
+  return shared_->alive;
+}
+
+std::vector<std::string> FakeBackend::prepared_workloads() const {
+  const std::scoped_lock lock(shared_->mutex);
+  return shared_->prepared;
+}
+
+}  // namespace tare::fakes
