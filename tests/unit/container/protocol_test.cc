@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "container/protocol.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <random>
+
+#include "container/log_tail.h"
+#include "core/files.h"
+
+namespace tare::container {
+namespace {
+
+StartRequest full_request() {
+  StartRequest request;
+  request.request = 77;
+  request.tasks = 6;
+  request.cgroup_directory = true;
+  request.streams = true;
+  request.plan = {
+      "t1", "", "/bin/x", {"x", "", "a b"}, {"A=1"}, "/w", "host", "lowerdir=/l", "/m", "/log", Isolation::container(Security::standard)};
+  return request;
+}
+
+Hello full_hello() {
+  Hello hello;
+  hello.pid = 4;
+  hello.known.push_back({"t1", 10, 1, 2, "/log", 3, true, std::nullopt});
+  hello.known.push_back({"t2", 11, 1, 2, "/log2", 3, false, Ended{"t2", 9, 5, 6, 7, 8, false}});
+  return hello;
+}
+
+template <typename T>
+void round_trip(const T& message) {
+  T read;
+  ASSERT_TRUE(decode(encode(message), read));
+  EXPECT_EQ(read, message);
+}
+
+TEST(Protocol, EveryMessageComesBackAsItWas) {
+  round_trip(full_request());
+  round_trip(full_hello());
+  round_trip(SignalRequest{1, "t1", 15});
+  round_trip(Forget{"t1"});
+  round_trip(Started{1, 2, 3, 4});
+  round_trip(Refused{1, "mount overlay", 19, "/x"});
+  round_trip(Done{9});
+  round_trip(LogGrew{"t1", 5, true});
+  round_trip(Ended{"t1", 256, 1, 2, 3, 4, true});
+}
+
+TEST(Protocol, NoPrefixOfAMessageIsAMessage) {
+  const std::string bytes = encode(full_request());
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    StartRequest request;
+    EXPECT_FALSE(decode(std::string_view(bytes).substr(0, size), request)) << size;
+  }
+}
+
+TEST(Protocol, TrailingBytesAreRefused) {
+  Done done;
+  EXPECT_FALSE(decode(encode(Done{1}) + "x", done));
+}
+
+TEST(Protocol, OneKindIsNotReadAsAnother) {
+  Forget forget;
+  EXPECT_FALSE(decode(encode(Done{1}), forget));
+  EXPECT_FALSE(kind_of(""));
+  EXPECT_FALSE(kind_of("\xff"));
+  EXPECT_FALSE(kind_of(std::string(1, '\0')));
+}
+
+TEST(Protocol, ALengthBeyondThePacketIsRefused) {
+  std::string bytes = encode(Forget{"abc"});
+  bytes[1] = bytes[2] = bytes[3] = bytes[4] = '\xff';
+  Forget forget;
+  EXPECT_FALSE(decode(bytes, forget));
+}
+
+TEST(Protocol, AZeroInATextIsRefused) {
+  Forget forget;
+  EXPECT_FALSE(decode(encode(Forget{std::string("a\0b", 3)}), forget));
+}
+
+TEST(Protocol, MoreDescriptorsThanFitAreRefused) {
+  StartRequest request = full_request();
+  request.tasks = 0xffffffffU;
+  StartRequest read;
+  EXPECT_FALSE(decode(encode(request), read));
+}
+
+TEST(Protocol, RandomDamageIsSurvived) {
+  std::mt19937 random(1);
+  const std::string good = encode(full_request());
+  const std::string hello = encode(full_hello());
+  for (int i = 0; i < 20'000; ++i) {
+    std::string bytes = i % 2 == 0 ? good : hello;
+    for (unsigned n = random() % 8 + 1; n > 0; --n) bytes[random() % bytes.size()] = static_cast<char>(random());
+    bytes.resize(random() % bytes.size() + 1);
+    StartRequest request;
+    Hello read;
+    const bool is_start = decode(bytes, request);
+    const bool is_hello = decode(bytes, read);
+    EXPECT_FALSE(is_start && is_hello);
+  }
+}
+
+class LogTailTest : public ::testing::Test {
+ protected:
+  void append(std::uint32_t stream, std::string_view text, std::uint32_t claimed) {
+    const LogFrame frame{claimed, stream, 42};
+    std::ofstream file(path, std::ios::app | std::ios::binary);
+    file.write(reinterpret_cast<const char*>(&frame), sizeof frame);
+    file.write(text.data(), static_cast<std::streamsize>(text.size()));
+    size += sizeof frame + text.size();
+  }
+  void append(std::uint32_t stream, std::string_view text) { append(stream, text, static_cast<std::uint32_t>(text.size())); }
+  TempDir directory;
+  std::string path = directory.path() / "log";
+  std::uint64_t size = 0;
+  Log log;
+};
+
+TEST_F(LogTailTest, ReadsOnWhereItStopped) {
+  LogTail tail(path);
+  append(1, "one\ntw");
+  tail.read_to(size, log);
+  append(2, "err\n");
+  append(1, "o\n");
+  tail.read_to(size, log);
+  EXPECT_EQ(log.text(Stream::out), "one\ntwo\n");
+  EXPECT_EQ(log.text(Stream::err), "err\n");
+  EXPECT_EQ(log.lines().front().at, Instant{42});
+}
+
+TEST_F(LogTailTest, HalfAFrameWaitsForItsRest) {
+  LogTail tail(path);
+  append(1, "whole\n");
+  append(1, "half", 10);
+  tail.read_to(size, log);
+  EXPECT_EQ(log.text(Stream::out), "whole\n");
+  EXPECT_LT(tail.position(), size);
+}
+
+TEST_F(LogTailTest, AHeadThatNoLauncherWritesEndsIt) {
+  LogTail tail(path);
+  append(7, "x", 0x7fffffff);
+  tail.read_to(size, log);
+  tail.read_to(size, log);
+  EXPECT_THAT(log.text(Stream::err), ::testing::HasSubstr("damaged"));
+  EXPECT_EQ(log.lines().size(), 1U);
+}
+
+TEST_F(LogTailTest, AMissingFileIsNoErrorWhileNothingIsSaidToBeInIt) {
+  LogTail tail(path);
+  tail.read_to(0, log);
+  EXPECT_TRUE(log.lines().empty());
+}
+
+}  // namespace
+}  // namespace tare::container
