@@ -164,7 +164,7 @@ void become_workload(const ChildSetup& setup) {
     if (plan.isolation.cgroup) report.check(unshare(CLONE_NEWCGROUP));
     report.at("network");
     enter_network(setup, report);
-    mounts::in_child(plan, report);
+    mounts::in_child(setup, report);
     report.at("hostname");
     if (plan.isolation.uts) report.check(sethostname(plan.hostname.c_str(), plan.hostname.size()), plan.hostname.c_str());
   }

@@ -45,6 +45,7 @@ struct ChildSetup {
   std::vector<char*> environment;
   std::vector<int> tasks;
   int netns = -1;
+  int root = -1;  // the root file system, mounted nowhere
   int join = -1;  // pidfd of the process to join
   int in = -1;
   int out = -1;
@@ -60,7 +61,7 @@ std::uint64_t clone_flags(const Plan& plan, bool has_netns);
 
 // One file each; they run in the child.
 namespace mounts {
-void in_child(const Plan& plan, StepReport& report);
+void in_child(const ChildSetup& setup, StepReport& report);
 }
 namespace privileges {
 void in_child(const Isolation& isolation, StepReport& report);

@@ -112,14 +112,13 @@ void make_read_only(const char* path, StepReport& report) {
 
 }  // namespace
 
-void in_child(const Plan& plan, StepReport& report) {
+void in_child(const ChildSetup& setup, StepReport& report) {
+  const Plan& plan = setup.plan;
   umask(0);
   report.at("make mounts private");
   report.check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr));
-  report.at("mount overlay");
-  // nodev as far as a container goes: it makes its own /dev. metal works with the host's.
-  report.check(mount("overlay", plan.root.c_str(), "overlay", plan.isolation.own_kernel_views ? static_cast<unsigned long>(MS_NODEV) : 0UL,
-                     plan.overlay.c_str()));
+  report.at("attach root file system");
+  report.check(move_mount(setup.root, "", AT_FDCWD, plan.root.c_str(), MOVE_MOUNT_F_EMPTY_PATH), plan.root.c_str());
   report.at("enter root file system");
   report.check(chdir(plan.root.c_str()), plan.root.c_str());
   if (plan.isolation.own_kernel_views) {

@@ -5,10 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <future>
 #include <sstream>
 
 #include "container/native_instance.h"
+#include "container/overlay.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/readiness.h"
@@ -76,6 +77,13 @@ void check_ports(const Workload& workload) {
   }
 }
 
+/// Control group and network of an instance: made on a thread of their own while the root file system is.
+struct Enclosure {
+  std::unique_ptr<ControlGroup> group;
+  std::unique_ptr<InstanceLink> link;
+  Fd netns;  // without a link
+};
+
 class NativeBackend final : public Backend {
  public:
   NativeBackend(Native kind, NativeParts parts) : kind_(kind), parts_(std::make_shared<NativeParts>(std::move(parts))) {}
@@ -101,20 +109,20 @@ class NativeBackend final : public Backend {
     return probe;
   }
 
-  void prepare(const Workload& workload) override { plan_of(workload, "t000000000000"); }
+  void prepare(const Workload& workload) override { plan_of(workload, parts_->images->resolve(workload.image), "t000000000000"); }
 
   std::unique_ptr<Instance> start(const Workload& workload, Timeline& timeline) override;
 
  private:
   Isolation isolation(Security security) const { return kind_ == Native::metal ? Isolation::none() : Isolation::container(security); }
-  Plan plan_of(const Workload& workload, const std::string& id) const;
+  Plan plan_of(const Workload& workload, const image::Image& image, const std::string& id) const;
+  Enclosure make_enclosure(const Workload& workload, const Plan& plan) const;
 
   Native kind_;
   std::shared_ptr<NativeParts> parts_;
 };
 
-Plan NativeBackend::plan_of(const Workload& workload, const std::string& id) const {
-  const image::Image image = parts_->images->resolve(workload.image);
+Plan NativeBackend::plan_of(const Workload& workload, const image::Image& image, const std::string& id) const {
   Plan plan;
   plan.key = id;
   plan.isolation = isolation(workload.security);
@@ -130,36 +138,52 @@ Plan NativeBackend::plan_of(const Workload& workload, const std::string& id) con
                            : image.working_directory.empty()   ? "/"
                                                                : image.working_directory;
   const fs::path directory = parts_->paths.instances() / id;
-  plan.overlay = overlay_options(fs::absolute(image.rootfs), fs::absolute(directory));
   plan.root = fs::absolute(directory / "merged");
   plan.log = fs::absolute(directory / "log");
   return plan;
 }
 
+Enclosure NativeBackend::make_enclosure(const Workload& workload, const Plan& plan) const {
+  Enclosure made;
+  made.group = parts_->groups->create(plan.key, workload.limits);
+  if (!plan.isolation.net) return made;
+  if (workload.network == Network::link) {
+    fs::create_directories(parts_->paths.run);
+    made.link = std::make_unique<InstanceLink>(plan.key, parts_->paths.run / "subnets.lock");
+  } else {
+    made.netns = become_network_namespace();  // last: the thread ends in it
+  }
+  return made;
+}
+
 std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timeline& timeline) {
   const std::string who = std::string(name()) + " '" + workload.name + "'";
   const std::string id = new_instance_id();
-  const Plan plan = plan_of(workload, id);
+  const image::Image image = parts_->images->resolve(workload.image);
+  const Plan plan = plan_of(workload, image, id);
   if (kind_ == Native::metal) check_ports(workload);
 
   NativeResources resources{parts_, parts_->launcher, InstanceDir(parts_->paths, id), nullptr, nullptr};
-  make_layers(resources.directory.path(), plan);
-  resources.group = parts_->groups->create(id, workload.limits);
-  std::string address = plan.isolation.net ? "" : "127.0.0.1";
-  if (plan.isolation.net && workload.network == Network::link) {
-    fs::create_directories(parts_->paths.run);
-    resources.link = std::make_unique<InstanceLink>(id, parts_->paths.run / "subnets.lock");
-    address = resources.link->address();
-  }
+  auto enclosure = std::async(std::launch::async, [&] { return make_enclosure(workload, plan); });
+  const std::string directory = fs::absolute(resources.directory.path());
+  make_layers(directory, plan);
+  // nodev as far as a container goes: it makes its own /dev. metal works with the host's.
+  const Fd root = mount_overlay({fs::absolute(image.rootfs), directory, !plan.isolation.own_kernel_views}, who);
+  Enclosure made = enclosure.get();
+  resources.group = std::move(made.group);
+  resources.link = std::move(made.link);
+
   PlanFds fds;
   fds.tasks = resources.group->tasks_fds();
   fds.cgroup_directory = resources.group->directory_fd();
-  if (resources.link) fds.netns = resources.link->netns();
+  fds.netns = resources.link ? resources.link->netns() : made.netns.get();
+  fds.root = root.get();
   timeline.mark(Mark::prepared);
 
   auto process = parts_->launcher->start(plan, fds, who, Deadline::in(workload.start_timeout));
   timeline.mark(Mark::launched, process->launched());
   timeline.mark(Mark::executed, process->executed());
+  std::string address = !plan.isolation.net ? "127.0.0.1" : resources.link ? resources.link->address() : "";
   return std::make_unique<NativeInstance>(id, who, address, plan, std::move(resources), std::move(process), timeline);
 }
 

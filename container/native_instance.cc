@@ -25,8 +25,7 @@ Fd new_network_namespace() {
   std::exception_ptr failure;
   std::thread([&] {
     try {
-      if (::unshare(CLONE_NEWNET) != 0) throw_errno("network namespace", "run tare as root");
-      fd = open_file("/proc/thread-self/ns/net", O_RDONLY);
+      fd = become_network_namespace();
     } catch (...) {
       failure = std::current_exception();
     }
@@ -70,6 +69,12 @@ bool collect(NativeProcess& process, Fd out, Fd err, ExecResult& result, Deadlin
 }
 
 }  // namespace
+
+Fd become_network_namespace() {
+  if (::unshare(CLONE_NEWNET) != 0) throw_errno("network namespace", "run tare as root");
+  netlink::set_loopback_up();
+  return open_file("/proc/thread-self/ns/net", O_RDONLY);
+}
 
 InstanceLink::InstanceLink(const std::string& instance_id, const std::string& lock_file)
     : host_name_(netlink::interface_name(instance_id, 'h')), netns_(new_network_namespace()) {

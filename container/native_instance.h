@@ -35,6 +35,9 @@ class InstanceLink {
   netlink::Subnet subnet_;
 };
 
+/// A network namespace with nothing but its loopback, up. The calling thread is in it from then on, so it is a thread made for this.
+Fd become_network_namespace();
+
 /// What is made before the process; in the order in which it is made, and undone in reverse.
 struct NativeResources {
   std::shared_ptr<void> keep;  // the backend's parts, until the last instance is gone

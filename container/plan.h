@@ -18,22 +18,18 @@ struct Plan {
   std::vector<std::string> environment;  // KEY=VALUE, complete
   std::string working_directory = "/";
   std::string hostname;  // with Isolation::uts
-  std::string overlay;   // options of the overlay mount: overlay_options()
-  std::string root;      // where the overlay is mounted, in the child's own mount namespace
+  std::string root;      // directory that the root file system is moved to, in the child's own mount namespace
   std::string log;       // file that the launcher appends both streams to; empty: the plan brings descriptors
   Isolation isolation;
   bool operator==(const Plan&) const = default;
 };
-
-/// Options of the overlay mount of an instance in `directory` over the read-only `lower`. Throws Error(invalid) for a path that the
-/// option syntax cannot express.
-std::string overlay_options(const std::string& lower, const std::string& directory);
 
 /// Descriptors that travel with a plan. -1: absent.
 struct PlanFds {
   std::vector<int> tasks;     // v1 `tasks` files, to which the child writes "0"
   int cgroup_directory = -1;  // for CLONE_INTO_CGROUP
   int netns = -1;             // network namespace to enter instead of a new one
+  int root = -1;              // the root file system, mounted nowhere yet: mount_overlay()
   int out = -1;               // with an empty Plan::log
   int err = -1;
 };

@@ -105,11 +105,11 @@ void visit(Same<Isolation> auto& m, auto& field) {
 }
 void visit(Same<Plan> auto& m, auto& field) {
   field(m.key), field(m.join), field(m.program), field(m.arguments), field(m.environment), field(m.working_directory);
-  field(m.hostname), field(m.overlay), field(m.root), field(m.log);
+  field(m.hostname), field(m.root), field(m.log);
   visit(m.isolation, field);
 }
 void visit(Same<StartRequest> auto& m, auto& field) {
-  field(m.request), field(m.tasks), field(m.cgroup_directory), field(m.netns), field(m.streams);
+  field(m.request), field(m.tasks), field(m.cgroup_directory), field(m.netns), field(m.root), field(m.streams);
   visit(m.plan, field);
 }
 void visit(Same<SignalRequest> auto& m, auto& field) { field(m.request), field(m.key), field(m.number); }

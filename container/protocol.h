@@ -37,9 +37,10 @@ struct StartRequest {
   std::uint32_t tasks = 0;
   bool cgroup_directory = false;
   bool netns = false;
+  bool root = false;
   bool streams = false;
   Plan plan;
-  std::size_t descriptors() const { return tasks + cgroup_directory + netns + (streams ? 2U : 0U); }
+  std::size_t descriptors() const { return tasks + cgroup_directory + netns + root + (streams ? 2U : 0U); }
   bool operator==(const StartRequest&) const = default;
 };
 

@@ -6,6 +6,7 @@
 
 #include <csignal>
 
+#include "container/overlay.h"
 #include "tests/integration/container_fixture.h"
 
 namespace tare::container {
@@ -26,12 +27,18 @@ class LauncherTest : public ::testing::Test, public NativeFixture {
     plan.program = "/bin/w";
     plan.arguments = {"w"};
     plan.arguments.insert(plan.arguments.end(), arguments.begin(), arguments.end());
-    plan.overlay = overlay_options(rootfs, home);
+    roots[id] = mount_overlay({rootfs, home, false}, "test");
     plan.root = home / "merged";
     plan.log = home / "log";
     plan.isolation = isolation;
     return plan;
   }
+  std::shared_ptr<NativeProcess> run(Launcher& launcher, const Plan& plan, std::chrono::nanoseconds most = 10s) {
+    PlanFds fds;
+    fds.root = roots.at(plan.key).get();
+    return launcher.start(plan, fds, "test", Deadline::in(most));
+  }
+  std::map<std::string, Fd> roots;
   Isolation isolated() const { return Isolation::container(Security::standard); }
 };
 
@@ -47,8 +54,8 @@ TEST_F(LauncherTest, OutlivesItsAgentAndKeepsExitCodeAndLog) {
   {
     const auto first = Launcher::connect(paths);
     launcher_pid = first->pid();
-    first->start(ends, {}, "a", Deadline::in(10s));
-    first->start(stays, {}, "b", Deadline::in(10s));
+    run(*first, ends);
+    run(*first, stays);
   }
   ::usleep(500'000);  // `later` ends while nobody is connected
   {
@@ -94,7 +101,7 @@ TEST_F(LauncherTest, AStaleSocketIsReplaced) {
 TEST_F(LauncherTest, APrivateOneTakesItsWorkloadsAlong) {
   auto launcher = Launcher::start_private(paths);
   const pid_t launcher_pid = launcher->pid();
-  const auto process = launcher->start(plan({"tree"}, Isolation::none()), {}, "tree", Deadline::in(10s));
+  const auto process = run(*launcher, plan({"tree"}, Isolation::none()));
   ASSERT_TRUE(process->log().wait_for_line(0, Deadline::in(5s)));
   const pid_t workload = process->pid();
   EXPECT_TRUE(is_alive(workload));
@@ -105,10 +112,10 @@ TEST_F(LauncherTest, APrivateOneTakesItsWorkloadsAlong) {
 
 TEST_F(LauncherTest, ItsDeathIsToldToWhoWaits) {
   const auto launcher = Launcher::start_private(paths);
-  const auto process = launcher->start(plan({"pause"}, isolated()), {}, "pause", Deadline::in(10s));
+  const auto process = run(*launcher, plan({"pause"}, isolated()));
   ::kill(launcher->pid(), SIGKILL);
   EXPECT_THROW(process->wait(Deadline::in(5s)), Error);
-  EXPECT_THROW(launcher->start(plan({"pause"}, isolated()), {}, "next", Deadline::in(1s)), Error);
+  EXPECT_THROW(run(*launcher, plan({"pause"}, isolated()), 1s), Error);
   ::kill(process->pid(), SIGKILL);
 }
 
@@ -116,7 +123,7 @@ TEST_F(LauncherTest, StaysSmall) {
   const auto launcher = Launcher::start_private(paths);
   for (int i = 0; i < 20; ++i) {
     const Plan p = plan({"lines", "1000"}, isolated());
-    const auto process = launcher->start(p, {}, "small", Deadline::in(10s));
+    const auto process = run(*launcher, p);
     process->wait(Deadline::in(10s));
     launcher->forget(p.key);
   }
@@ -128,7 +135,7 @@ TEST_F(LauncherTest, StaysSmall) {
 
 TEST_F(LauncherTest, GarbageEndsTheConnectionAndNothingElse) {
   const auto good = Launcher::connect(paths);
-  const auto process = good->start(plan({"pause"}, isolated()), {}, "good", Deadline::in(10s));
+  const auto process = run(*good, plan({"pause"}, isolated()));
   const Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -146,8 +153,8 @@ TEST_F(LauncherTest, GarbageEndsTheConnectionAndNothingElse) {
 TEST_F(LauncherTest, AKeyIsUsedOnce) {
   const auto launcher = Launcher::start_private(paths);
   const Plan p = plan({"pause"}, isolated());
-  launcher->start(p, {}, "one", Deadline::in(10s));
-  EXPECT_THROW(launcher->start(p, {}, "two", Deadline::in(10s)), Error);
+  run(*launcher, p);
+  EXPECT_THROW(run(*launcher, p), Error);
 }
 
 }  // namespace

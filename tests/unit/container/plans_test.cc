@@ -7,7 +7,7 @@
 #include "container/cgroup_plan.h"
 #include "container/cgroup_usage.h"
 #include "container/isolation.h"
-#include "container/plan.h"
+#include "container/overlay.h"
 #include "container/sentence.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -202,13 +202,9 @@ TEST(Isolation, SecurityNoneKeepsNamespaces) {
   EXPECT_FALSE(isolation.no_new_privileges);
 }
 
-TEST(OverlayOptions, NameTheThreeDirectories) {
-  EXPECT_EQ(overlay_options("/images/x", "/i/t1"), "lowerdir=/images/x,upperdir=/i/t1/upper,workdir=/i/t1/work,volatile");
-}
-
-TEST(OverlayOptions, RefuseWhatTheirSyntaxCannotSay) {
-  EXPECT_THROW(overlay_options("/a:b", "/i"), Error);
-  EXPECT_THROW(overlay_options("/a", "/i,upperdir=/etc"), Error);
+TEST(Overlay, RefusesWhatItsOptionsCannotSay) {
+  EXPECT_THROW(mount_overlay({"/a:b", "/i", false}, "x"), Error);
+  EXPECT_THROW(mount_overlay({"/a", "/i,upperdir=/etc", false}, "x"), Error);
 }
 
 TEST(Sentence, NamesWhoAndStepAndCause) {

@@ -19,8 +19,7 @@ StartRequest full_request() {
   request.tasks = 6;
   request.cgroup_directory = true;
   request.streams = true;
-  request.plan = {
-      "t1", "", "/bin/x", {"x", "", "a b"}, {"A=1"}, "/w", "host", "lowerdir=/l", "/m", "/log", Isolation::container(Security::standard)};
+  request.plan = {"t1", "", "/bin/x", {"x", "", "a b"}, {"A=1"}, "/w", "host", "/m", "/log", Isolation::container(Security::standard)};
   return request;
 }
 
