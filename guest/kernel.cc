@@ -40,13 +40,19 @@ std::int64_t kernel_entry() noexcept {
   return entry;
 }
 
-void complain(const char* step, int error) noexcept {
+void announce(const char* text) noexcept {
   char line[512];
-  const int size = std::snprintf(line, sizeof line, "<0>tare-init: %s: %s\n", step, std::strerror(error));
+  const int size = std::snprintf(line, sizeof line, "<0>tare-init: %s\n", text);
   const int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
   if (size > 0 && write(fd, line, static_cast<std::size_t>(size)) < 0) return;
   close(fd);
+}
+
+void complain(const char* step, int error) noexcept {
+  char text[400];
+  std::snprintf(text, sizeof text, "%s: %s", step, std::strerror(error));
+  announce(text);
 }
 
 bool load_modules(const char* list) noexcept {

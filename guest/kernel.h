@@ -13,7 +13,9 @@ std::int64_t now() noexcept;
 /// interrupts arrive. A line written to /dev/kmsg and read back carries its time on that clock, in microseconds.
 std::int64_t kernel_entry() noexcept;
 
-/// One line in the kernel's log at the level of an emergency, which reaches the console whatever its log level.
+/// "tare-init: <text>" in the kernel's log at the level of an emergency, which reaches the console whatever its log level.
+void announce(const char* text) noexcept;
+/// announce() of a step that failed.
 void complain(const char* step, int error) noexcept;
 /// Loads the modules that the file `list` names, one path a line, in its order.
 bool load_modules(const char* list) noexcept;

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest/rootfs.h"
 
+#include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <initializer_list>
 
 namespace tare::guest::rootfs {
 namespace {
@@ -62,6 +66,14 @@ const char* mount_one(const Mount& entry) noexcept {
   return mount(entry.source, entry.target, entry.type, entry.flags, entry.options) == 0 ? nullptr : entry.target;
 }
 
+bool make_file(const char* path, const char* text) noexcept {
+  const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+  const auto size = static_cast<ssize_t>(std::strlen(text));
+  const bool written = fd >= 0 && write(fd, text, static_cast<std::size_t>(size)) == size;
+  if (fd >= 0) close(fd);
+  return written;
+}
+
 }  // namespace
 
 const char* mount_early() noexcept {
@@ -71,15 +83,26 @@ const char* mount_early() noexcept {
   return nullptr;
 }
 
-const char* mount_root() noexcept {
+const char* mount_disks() noexcept {
   constexpr Mount lower{"/dev/vda", "/lower", "erofs", MS_RDONLY, ""};
   // The lazy initialisation of a fresh file system would write while the workload is measured.
   constexpr Mount scratch{"/dev/vdb", "/scratch", "ext4", MS_NOATIME, "noinit_itable"};
-  constexpr Mount overlay{"overlay", "/root", "overlay", 0, "lowerdir=/lower,upperdir=/scratch/upper,workdir=/scratch/work"};
   if (mount_one(lower) != nullptr) return "mount of the image /dev/vda";
-  if (mount_one(scratch) != nullptr) return "mount of the scratch disk /dev/vdb";
-  if (mkdir("/scratch/upper", 0755) != 0 && errno != EEXIST) return "make the upper layer";
-  if (mkdir("/scratch/work", 0755) != 0 && errno != EEXIST) return "make the overlay's work directory";
+  return mount_one(scratch) == nullptr ? nullptr : "mount of the scratch disk /dev/vdb";
+}
+
+const char* mount_root(const char* hostname) noexcept {
+  constexpr Mount overlay{"overlay", "/root", "overlay", 0, "lowerdir=/lower,upperdir=/scratch/upper,workdir=/scratch/work"};
+  for (const char* path : {"/scratch/upper", "/scratch/work", "/scratch/upper/etc"}) {
+    if (mkdir(path, 0755) != 0 && errno != EEXIST) return path;
+  }
+  // Before the overlay is mounted, so that no link in the image is followed.
+  char text[256];
+  std::snprintf(text, sizeof text, "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n", hostname);
+  if (!make_file("/scratch/upper/etc/hosts", text)) return "write of /etc/hosts";
+  std::snprintf(text, sizeof text, "%s\n", hostname);
+  if (!make_file("/scratch/upper/etc/hostname", text)) return "write of /etc/hostname";
+  if (!make_file("/scratch/upper/etc/resolv.conf", "")) return "write of /etc/resolv.conf";  // its link leads to no name server
   return mount_one(overlay) == nullptr ? nullptr : "mount of the overlay";
 }
 

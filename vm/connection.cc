@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "core/error.h"
+#include "vm/orphan_reaper.h"
 
 namespace tare::vm {
 namespace fs = std::filesystem;
@@ -65,8 +66,10 @@ void throw_libvirt(const std::string& what) {
   const std::string said = error != nullptr && error->message != nullptr ? error->message : "unknown error";
   const int number = error != nullptr ? error->code : VIR_ERR_INTERNAL_ERROR;
   const bool absent = number == VIR_ERR_NO_CONNECT || number == VIR_ERR_NO_SUPPORT;
-  throw Error(absent ? Code::unavailable : Code::failed, what + ": libvirt: " + said.substr(0, said.find('\n')),
-              absent ? "apt-get install libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86" : "");
+  std::string hint = absent ? "apt-get install libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86" : "";
+  // Debian's driver wants its user to exist even where another is configured; libvirt-daemon-system makes it.
+  if (said.find("Failed to parse user") != std::string::npos) hint = "useradd --system --user-group --shell /usr/sbin/nologin libvirt-qemu";
+  throw Error(absent || !hint.empty() ? Code::unavailable : Code::failed, what + ": libvirt: " + said.substr(0, said.find('\n')), hint);
 }
 
 Connection::Connection(const Paths& paths, const std::string& uri) : embedded_(uri.empty()) {
@@ -81,8 +84,11 @@ Connection::Connection(const Paths& paths, const std::string& uri) : embedded_(u
     fs::create_directories(root_ / "etc");
     write_file_atomic(root_ / "etc" / "qemu.conf", kQemuConf);
     ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    // Its log would go to our stderr otherwise. Read once, by the first connection of a process; what the user set stays.
+    ::setenv("LIBVIRT_LOG_OUTPUTS", ("3:file:" + (root_ / "libvirt.log").string()).c_str(), 0);  // NOLINT(concurrency-mt-unsafe)
     target = "qemu:///embed?root=" + root_.string();
   }
+  const OrphanReaper reaper(std::chrono::milliseconds(0));
   connect_.reset(virConnectOpen(target.c_str()));
   if (!connect_) throw_libvirt("connection to " + (embedded_ ? std::string("the embedded QEMU driver") : uri));
   callback_ = virConnectDomainEventRegisterAny(connect_.get(), nullptr, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
@@ -101,15 +107,23 @@ std::string Connection::versions() const {
   return "qemu " + version_text(hypervisor) + " via libvirt " + version_text(library);
 }
 
+void Connection::learn_capabilities(const std::string& emulator, const std::string& domain_type) {
+  const OrphanReaper reaper(std::chrono::milliseconds(0));
+  char* text = virConnectGetDomainCapabilities(connect_.get(), emulator.c_str(), "x86_64", nullptr, domain_type.c_str(), 0);
+  if (text == nullptr) throw_libvirt("capabilities of " + emulator);
+  ::free(text);  // NOLINT: libvirt allocates with malloc
+}
+
 Domain Connection::create(const std::string& xml, const std::string& name) {
-  Domain domain(virDomainCreateXML(connect_.get(), xml.c_str(), VIR_DOMAIN_START_VALIDATE * 0));
+  const OrphanReaper reaper(std::chrono::milliseconds(500));  // for a QEMU that was upgraded since, or that fails at once
+  Domain domain(virDomainCreateXML(connect_.get(), xml.c_str(), VIR_DOMAIN_NONE));
   if (!domain) throw_libvirt("domain " + name);
   return domain;
 }
 
 std::optional<int> Connection::emulator_pid(const std::string& name) const {
   if (!embedded_) return std::nullopt;
-  const auto pid = try_read_number(root_ / "run" / "libvirt" / "qemu" / (name + ".pid"));
+  const auto pid = try_read_number(root_ / "run" / "qemu" / (name + ".pid"));
   if (!pid) return std::nullopt;
   return static_cast<int>(*pid);
 }

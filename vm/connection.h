@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -44,6 +45,8 @@ class Connection {
   /// "qemu 7.2.22 via libvirt 9.0.0"
   std::string versions() const;
 
+  /// Has libvirt ask QEMU what it can do, which takes seconds the first time and is kept on disk: off the path of a start.
+  void learn_capabilities(const std::string& emulator, const std::string& domain_type);
   /// Starts a transient domain. `name` is for messages.
   Domain create(const std::string& xml, const std::string& name);
   /// Process id of the domain's QEMU; nothing when libvirt runs in another root than ours.

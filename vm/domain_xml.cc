@@ -76,6 +76,11 @@ std::string domain_xml(const VmPlan& plan) {
   }
   xml.element("on_poweroff", {}, "destroy").element("on_reboot", {}, "destroy").element("on_crash", {}, "destroy");
   devices(xml, plan);
+  if (!plan.environment.empty()) {
+    xml.begin("qemu:commandline");
+    for (const auto& [key, value] : plan.environment) xml.element("qemu:env", {{"name", key}, {"value", value}});
+    xml.end();
+  }
   // Without it libvirt asks QEMU for each of 400 CPU properties at every start, a third of a second in all.
   xml.begin("qemu:capabilities").element("qemu:del", {{"capability", "cpu-unavailable-features"}}).end();
   xml.end();

@@ -22,7 +22,7 @@ Bytes memory_for(const Limits& limits) {
                 "memory limit " + text_of(*limits.memory) + " is too small for a guest, which needs " + text_of(kLeastMemory),
                 "raise limits.memory to " + text_of(kLeastMemory) + " or more");
   }
-  return Bytes{limits.memory->count & ~(1_MiB.count - 1)};
+  return Bytes{limits.memory->count & ~std::uint64_t{(1 << 20) - 1}};
 }
 
 std::string mac_address(const std::string& instance_id) {

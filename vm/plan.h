@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/units.h"
@@ -34,6 +35,7 @@ struct VmPlan {
   Accelerator accelerator = Accelerator::tcg;
   Machine machine = Machine::microvm;
   std::filesystem::path emulator = "/usr/bin/qemu-system-x86_64";
+  std::vector<std::pair<std::string, std::string>> environment;  // of the emulator
   unsigned vcpus = 1;
   Bytes memory = 256_MiB;
   std::filesystem::path kernel;

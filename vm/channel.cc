@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vm/channel.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace tare::vm {
+
+void ClockMap::add(Instant sent, std::int64_t guest_nanoseconds, Instant received) {
+  const std::int64_t round_trip = (received - sent).count();
+  if (round_trip < 0) return;
+  if (exchanges_++ > 0 && round_trip >= least_round_trip_) return;
+  least_round_trip_ = round_trip;
+  offset_ = sent.nanoseconds + round_trip / 2 - guest_nanoseconds;
+}
+
+Channel::Channel(const std::string& path, Callbacks callbacks)
+    : socket_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)), callbacks_(std::move(callbacks)), buffer_(guest::kMaxFrame) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    throw Error(Code::invalid, "channel " + path + ": the path is longer than a socket's may be", "choose a shorter state directory");
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  if (!socket_ || ::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    throw Error(Code::failed, errno_text("connect to channel " + path));
+  }
+}
+
+void Channel::listen() {
+  receiver_ = std::thread([this] { receive(); });
+}
+
+Channel::~Channel() {
+  ::shutdown(socket_.get(), SHUT_RDWR);
+  if (receiver_.joinable()) receiver_.join();
+}
+
+void Channel::send_text(guest::Type type, const std::string& text, std::uint16_t process) {
+  const std::lock_guard lock(sending_);
+  const std::size_t size = guest::encode_frame(type, process, sent_, text, buffer_);
+  if (size == 0) throw Error(Code::invalid, "'" + text.substr(0, 40) + "…' is longer than one argument may be");
+  transmit(size);
+}
+
+void Channel::send_setting(guest::Setting::Key key, const std::string& text) {
+  guest::Setting setting;
+  setting.key = static_cast<std::uint8_t>(key);
+  setting.text = text;
+  send(setting);
+}
+
+void Channel::transmit(std::size_t size) {
+  if (size == 0) throw Error(Code::invalid, "a message to the guest is too long");
+  ++sent_;
+  for (std::size_t done = 0; done < size;) {
+    const ssize_t count = ::send(socket_.get(), buffer_.data() + done, size - done, MSG_NOSIGNAL);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw Error(Code::failed, errno_text("send to the guest"));
+    done += static_cast<std::size_t>(count);
+  }
+}
+
+void Channel::receive() {
+  std::string why;
+  try {
+    why = pump();
+  } catch (const std::exception& error) {  // the top of a thread
+    why = error.what();
+  }
+  ::shutdown(socket_.get(), SHUT_RDWR);
+  callbacks_.ended(why);
+}
+
+std::string Channel::pump() {
+  std::vector<char> room(2 * guest::kMaxFrame);
+  guest::Parser parser(room);
+  for (;;) {
+    const auto space = parser.room();
+    const ssize_t count = ::recv(socket_.get(), space.data(), space.size(), 0);
+    const Instant arrived = Instant::now();
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return "the channel was closed";
+    parser.filled(static_cast<std::size_t>(count));
+    guest::Frame frame;
+    guest::Parser::Result result;
+    while ((result = parser.next(frame)) == guest::Parser::Result::frame) callbacks_.frame(frame, arrived);
+    if (result == guest::Parser::Result::corrupt) return std::string("the guest sent nonsense: ") + parser.fault();
+  }
+}
+
+}  // namespace tare::vm

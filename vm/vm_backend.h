@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// The backend `vm`: a workload in a virtual machine of its own, by libvirt and QEMU. Thread-safe; its instances keep it alive.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/backend.h"
+#include "core/control_group.h"
+#include "core/paths.h"
+#include "image/store.h"
+#include "vm/plan.h"
+
+namespace tare::vm {
+
+struct VmSettings {
+  std::string uri;               // libvirt's; empty: its driver embedded in this process
+  std::filesystem::path kernel;  // directory with vmlinuz and modules/; empty: the newest found
+  std::filesystem::path emulator = "/usr/bin/qemu-system-x86_64";
+  Machine machine = Machine::microvm;
+  std::optional<Accelerator> accelerator;  // absent: KVM if the self-test passes, else emulation
+  std::chrono::nanoseconds self_test = std::chrono::seconds(30);
+};
+
+struct VmParts {
+  Paths paths;
+  std::shared_ptr<ControlGroups> groups;
+  std::shared_ptr<image::Store> images;
+  VmSettings settings;
+};
+
+std::unique_ptr<Backend> make_backend(VmParts parts);
+
+}  // namespace tare::vm

@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vm/vm_instance.h"
+
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstring>
+
+#include "core/netlink.h"
+
+namespace tare::vm {
+namespace {
+
+constexpr int kExchanges = 5;                                  // of the clock ping-pong before a start returns
+constexpr auto kGuestAnswer = std::chrono::milliseconds(500);  // for a reading that may be missing
+constexpr auto kLibvirtEnd = std::chrono::seconds(5);          // from QEMU's end to libvirt's having seen it
+constexpr auto kAfterKill = std::chrono::seconds(5);
+
+Exit exit_of(const guest::Exited& exited) {
+  Exit exit;
+  exit.code = exited.code;
+  exit.signaled = exited.signaled != 0;
+  exit.oom = exited.oom != 0;
+  return exit;
+}
+
+}  // namespace
+
+VmInstance::VmInstance(VmPlan plan, GuestWork work, std::string who, std::string address, VmResources resources, Timeline& timeline)
+    : plan_(std::move(plan)),
+      work_(std::move(work)),
+      who_(std::move(who)),
+      address_(std::move(address)),
+      timeline_(timeline),
+      resources_(std::move(resources)) {}
+
+VmInstance::~VmInstance() {
+  try {
+    remove();
+  } catch (const Error&) {  // recovery finds what stayed by its owner file
+  }
+}
+
+template <class Ready>
+bool VmInstance::wait_until(std::unique_lock<std::mutex>& lock, Deadline deadline, Ready ready) const {
+  while (!ready()) {
+    if (deadline.passed()) return false;
+    changed_.wait_for(lock, std::min<std::chrono::nanoseconds>(deadline.left(), std::chrono::hours(1)));
+  }
+  return true;
+}
+
+// ---- start
+
+void VmInstance::boot(const std::string& xml, Deadline deadline) {
+  resources_.connection->on_stopped(plan_.name, [this] {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    changed_.notify_all();
+  });
+  create_domain(xml);
+  timeline_.mark(Mark::launched);
+  channel_ = std::make_unique<Channel>(plan_.channel.string(),
+                                       Channel::Callbacks{[this](const guest::Frame& frame, Instant arrived) { on_frame(frame, arrived); },
+                                                          [this](const std::string& why) { on_end(why); }});
+  channel_->listen();
+  send_work();
+  await_executed(deadline);
+  map_marks();
+}
+
+void VmInstance::create_domain(const std::string& xml) {
+  domain_ = resources_.connection->create(xml, who_);
+  if (const auto pid = resources_.connection->emulator_pid(plan_.name)) {
+    emulator_pid_ = *pid;
+    emulator_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));
+  }
+}
+
+void VmInstance::send_work() {
+  using Key = guest::Setting::Key;
+  const std::lock_guard lock(sending_);
+  Channel& channel = *channel_;
+  channel.send_setting(Key::hostname, work_.hostname);
+  if (!work_.address.empty()) {
+    channel.send_setting(Key::address, work_.address);
+    channel.send_setting(Key::gateway, work_.gateway);
+    channel.send_setting(Key::gateway_mac, work_.gateway_mac);
+  }
+  channel.send_setting(Key::program, work_.program);
+  channel.send_setting(Key::directory, work_.directory);
+  for (const std::string& text : work_.arguments) channel.send_text(guest::Type::argument, text);
+  for (const std::string& text : work_.environment) channel.send_text(guest::Type::environment, text);
+  guest::Start start;
+  start.pids = work_.pids;
+  start.restricted = work_.restricted ? 1 : 0;
+  channel.send(start);
+}
+
+void VmInstance::await_executed(Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  const auto done = [this] { return failure_ || ended_ || (executed_ && (clock_.exchanges() >= kExchanges || exit_)); };
+  if (!wait_until(lock, deadline, done) && !executed_) {
+    const std::string phase = init_ ? "the guest's init did not start the workload" : "the guest's kernel did not reach its init";
+    throw Error(Code::timeout, who_ + ": " + phase + " in time" + last_console_line(), "raise start_timeout, or see `tare doctor`");
+  }
+  if (failure_) throw *failure_;
+  if (!executed_) throw Error(Code::failed, who_ + ": the guest ended before the workload ran" + last_console_line());
+  if (!exit_) state_ = State::running;
+}
+
+void VmInstance::map_marks() {
+  const std::lock_guard lock(mutex_);
+  if (!clock_.known()) {  // a guest that ended at once: only the message's arrival is known
+    timeline_.mark(Mark::executed, executed_->arrived);
+    return;
+  }
+  if (kernel_) mark_guest(Mark::kernel, *kernel_);
+  if (init_) mark_guest(Mark::init, *init_);
+  mark_guest(Mark::executed, *executed_);
+}
+
+void VmInstance::mark_guest(Mark mark, const GuestMark& reading) {
+  // A message cannot arrive before it was sent: the arrival bounds the mapped moment from above.
+  const Instant at = std::min(clock_.host(reading.guest), reading.arrived);
+  timeline_.mark(mark, at, GuestReading{reading.guest, reading.arrived, clock_.error_bound()});
+}
+
+// ---- what the guest says (on the channel's thread)
+
+void VmInstance::on_frame(const guest::Frame& frame, Instant arrived) {
+  const auto with = [&]<class Message>(Message, auto handle) {
+    const auto message = guest::decode<Message>(frame.payload);
+    if (!message) throw Error(Code::failed, "the guest sent a damaged message");
+    handle(*message);
+  };
+  using guest::Type;
+  switch (frame.type) {
+    case Type::hello: return with(guest::Hello{}, [&](const auto& m) { on_hello(m, arrived); });
+    case Type::executed: return with(guest::Executed{}, [&](const auto& m) { on_executed(frame.process, m, arrived); });
+    case Type::output: return with(guest::Output{}, [&](const auto& m) { on_output(frame.process, m, arrived); });
+    case Type::exited: return with(guest::Exited{}, [&](const auto& m) { on_exited(frame.process, m, arrived); });
+    case Type::failure: return with(guest::Failure{}, [&](const auto& m) { on_failure(frame.process, m); });
+    case Type::pong: return with(guest::Pong{}, [&](const auto& m) { on_pong(m, arrived); });
+    case Type::usage:
+      return with(guest::GuestUsage{}, [&](const auto& m) {
+        const std::lock_guard lock(mutex_);
+        guest_usage_ = m;
+        changed_.notify_all();
+      });
+    default: throw Error(Code::failed, "the guest sent a message that only a host sends");
+  }
+}
+
+void VmInstance::on_hello(const guest::Hello& hello, Instant arrived) {
+  const std::lock_guard lock(mutex_);
+  if (hello.version != guest::kVersion) {
+    failure_.emplace(Code::failed, who_ + ": tare-init speaks another version of the protocol", "build tare anew: its parts do not match");
+  }
+  kernel_ = GuestMark{hello.kernel, arrived};
+  init_ = GuestMark{hello.init, arrived};
+  changed_.notify_all();
+}
+
+void VmInstance::on_executed(std::uint16_t process, const guest::Executed& executed, Instant arrived) {
+  if (process != 0) return;
+  const std::lock_guard lock(mutex_);
+  executed_ = GuestMark{executed.at, arrived};
+  changed_.notify_all();
+  ping();
+}
+
+void VmInstance::ping() {
+  guest::Ping message;
+  message.id = ++last_ping_;
+  ping_sent_ = Instant::now();
+  channel_->send(message);
+}
+
+void VmInstance::on_pong(const guest::Pong& pong, Instant arrived) {
+  const std::lock_guard lock(mutex_);
+  if (pong.id != last_ping_) return;
+  clock_.add(ping_sent_, pong.at, arrived);
+  if (clock_.exchanges() < kExchanges) return ping();
+  changed_.notify_all();
+}
+
+void VmInstance::on_output(std::uint16_t process, const guest::Output& output, Instant arrived) {
+  if (process == 0) return log_.append(output.stream == 2 ? Stream::err : Stream::out, output.text, arrived);
+  const std::lock_guard lock(mutex_);
+  const auto session = sessions_.find(process);
+  if (session == sessions_.end()) return;
+  (output.stream == 2 ? session->second.err : session->second.out).append(output.text);
+}
+
+void VmInstance::on_exited(std::uint16_t process, const guest::Exited& exited, Instant arrived) {
+  if (process != 0) {
+    const std::lock_guard lock(mutex_);
+    if (const auto session = sessions_.find(process); session != sessions_.end()) session->second.exit = exit_of(exited);
+    changed_.notify_all();
+    return;
+  }
+  log_.close();
+  Usage last = resources_.group->usage();  // QEMU's memory can be read only while it lives
+  {
+    const std::lock_guard lock(mutex_);
+    final_usage_ = last;
+    if (clock_.known()) {
+      mark_guest(Mark::exited, GuestMark{exited.at, arrived});
+    } else {
+      timeline_.mark(Mark::exited, arrived);
+    }
+    exit_ = exit_of(exited);
+    state_ = State::exited;
+    changed_.notify_all();
+  }
+  channel_->send(guest::PowerOff{});
+}
+
+void VmInstance::on_failure(std::uint16_t process, const guest::Failure& failure) {
+  const std::string step(failure.text);
+  const Code code = failure.number == ENOENT && step == "execve" ? Code::not_found : Code::failed;
+  const std::lock_guard lock(mutex_);
+  if (process == 0) {
+    failure_.emplace(code, errno_text(who_ + ": " + step, failure.number));
+  } else if (const auto session = sessions_.find(process); session != sessions_.end()) {
+    session->second.failure.emplace(code, errno_text(who_ + ": exec: " + step, failure.number));
+  }
+  changed_.notify_all();
+}
+
+void VmInstance::on_end(const std::string& why) {
+  // Reaped at once: libvirt looks for the end of QEMU in steps of 200 ms, and a process that nobody reaped has not ended.
+  if (emulator_) {
+    if (why != "the channel was closed") ::syscall(SYS_pidfd_send_signal, emulator_.get(), SIGKILL, nullptr, 0);
+    pollfd gone{emulator_.get(), POLLIN, 0};
+    if (::poll(&gone, 1, 2000) > 0) ::waitpid(emulator_pid_, nullptr, 0);
+  }
+  log_.close();
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  if (!exit_ && !failure_ && !removing_) {
+    const std::string what = why == "the channel was closed" ? "the virtual machine ended without the workload's exit" : why;
+    failure_.emplace(Code::failed, who_ + ": " + what + last_console_line(), "");
+    timeline_.mark(Mark::exited);
+    state_ = State::exited;
+  }
+  changed_.notify_all();
+}
+
+std::string VmInstance::last_console_line() const {
+  std::string text = try_read_file(plan_.console).value_or("");
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+  const std::size_t begin = text.rfind('\n');
+  text.erase(0, begin == std::string::npos ? 0 : begin + 1);
+  text.resize(std::min<std::size_t>(text.size(), 200));
+  return text.empty() ? "; its kernel printed nothing" : text.insert(0, "; its kernel's last line: ");
+}
+
+// ---- while it runs
+
+void VmInstance::require_running(std::string_view action) const {
+  const State now = state_.load();
+  if (now == State::running || now == State::paused) return;
+  throw Error(Code::conflict, who_ + " is " + std::string(tare::name(now)) + ": cannot " + std::string(action) + " it");
+}
+
+std::optional<guest::GuestUsage> VmInstance::ask_guest() const {
+  std::unique_lock lock(mutex_);
+  if (state_.load() != State::running || ended_) return guest_usage_;
+  guest::UsageRequest request;
+  request.id = next_request_++;
+  try {
+    channel_->send(request);
+  } catch (const Error&) {  // it is ending just now
+    return guest_usage_;
+  }
+  wait_until(lock, Deadline::in(kGuestAnswer), [&] { return ended_ || exit_ || (guest_usage_ && guest_usage_->id >= request.id); });
+  return guest_usage_;
+}
+
+Usage VmInstance::usage() const {
+  Usage usage;
+  const auto guest = ask_guest();
+  {
+    const std::lock_guard lock(mutex_);
+    if (final_usage_) usage = *final_usage_;
+  }
+  if (state_.load() == State::removed) return usage;
+  if (!usage.memory) usage = resources_.group->usage();
+  if (resources_.tap) {
+    const auto counted = netlink::counters(resources_.tap->name());  // the tap's end: what it receives is what the guest sends
+    usage.network_receive = Bytes{counted.transmitted};
+    usage.network_transmit = Bytes{counted.received};
+  }
+  if (guest) {
+    usage.guest_cpu = std::chrono::nanoseconds(guest->cpu_nanoseconds);
+    usage.guest_memory_used = Bytes{guest->memory_used};
+  }
+  return usage;
+}
+
+std::map<std::string, std::string> VmInstance::protections() const {
+  return {{"kernel", "its own"},
+          {"accelerator", std::string(tare::vm::name(plan_.accelerator))},
+          {"emulator", "QEMU's seccomp filter"},
+          {"capabilities", std::string(work_.restricted ? "the container's 14" : "all")},
+          {"no_new_privs", std::string(work_.restricted ? "1" : "0")}};
+}
+
+std::optional<Exit> VmInstance::wait(Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  if (!wait_until(lock, deadline, [this] { return exit_ || failure_ || ended_; })) return std::nullopt;
+  if (exit_) return exit_;
+  if (failure_) throw *failure_;
+  throw Error(Code::conflict, who_ + " was removed while it ran");
+}
+
+void VmInstance::signal(int number) {
+  require_running("signal");
+  guest::Signal message;
+  message.number = number;
+  channel_->send(message);
+}
+
+void VmInstance::pause() {
+  require_running("pause");
+  if (virDomainSuspend(domain_.get()) < 0) throw_libvirt(who_);
+  state_ = State::paused;
+}
+
+void VmInstance::resume() {
+  require_running("resume");
+  if (virDomainResume(domain_.get()) < 0) throw_libvirt(who_);
+  state_ = State::running;
+}
+
+Exit VmInstance::read_exec(std::unique_lock<std::mutex>& lock, std::uint16_t number, Session& session, const std::string& command,
+                           Deadline deadline) {
+  const auto done = [&] { return session.exit || session.failure || ended_ || exit_; };
+  if (!wait_until(lock, deadline, done)) {
+    guest::Signal kill;
+    kill.number = SIGKILL;
+    channel_->send(kill, number);
+    throw Error(Code::timeout, who_ + ": exec of '" + command + "' did not end in time; it was killed");
+  }
+  if (session.failure) throw *session.failure;
+  if (!session.exit) throw Error(Code::failed, who_ + ": the instance ended before exec of '" + command + "' did");
+  return *session.exit;
+}
+
+ExecResult VmInstance::exec(const std::vector<std::string>& command, Deadline deadline) {
+  require_running("exec in");
+  if (command.empty()) throw Error(Code::invalid, who_ + ": exec without a command");
+  std::uint16_t number = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    do number = next_session_++;
+    while (number == 0 || sessions_.contains(number));
+    sessions_.try_emplace(number);
+  }
+  {
+    const std::lock_guard lock(sending_);
+    channel_->send_setting(guest::Setting::Key::directory, work_.directory);
+    for (const std::string& text : command) channel_->send_text(guest::Type::argument, text);
+    for (const std::string& text : work_.environment) channel_->send_text(guest::Type::environment, text);
+    guest::Exec exec;
+    exec.restricted = work_.restricted ? 1 : 0;
+    channel_->send(exec, number);
+  }
+  std::unique_lock lock(mutex_);
+  const auto session = sessions_.find(number);
+  try {
+    ExecResult result;
+    result.exit = read_exec(lock, number, session->second, command[0], deadline);
+    result.out = std::move(session->second.out);
+    result.err = std::move(session->second.err);
+    sessions_.erase(session);
+    return result;
+  } catch (...) {
+    sessions_.erase(session);
+    throw;
+  }
+}
+
+// ---- the end
+
+Exit VmInstance::stop(std::chrono::nanoseconds grace) {
+  timeline_.mark(Mark::stopping);
+  if (state_.load() == State::paused) resume();
+  try {
+    if (state_.load() == State::running) signal(SIGTERM);
+    if (const auto exit = wait(Deadline::in(grace))) return *exit;
+    guest::Signal kill;
+    kill.number = SIGKILL;
+    kill.whole_tree = 1;
+    channel_->send(kill);
+    if (const auto exit = wait(Deadline::in(kAfterKill))) return *exit;
+  } catch (const Error&) {  // it ended while we asked it to
+    const std::lock_guard lock(mutex_);
+    if (exit_) return *exit_;
+    if (!ended_) throw;
+  }
+  kill_emulator();  // a guest that does not answer
+  const std::lock_guard lock(mutex_);
+  if (!exit_) {
+    exit_ = Exit{SIGKILL, true, false};
+    timeline_.mark(Mark::exited);
+    state_ = State::exited;
+  }
+  return *exit_;
+}
+
+// QEMU is our child and its disk dies with it: SIGKILL is the shortest way, and libvirt sees the monitor close.
+void VmInstance::kill_emulator() {
+  {
+    const std::lock_guard lock(mutex_);
+    removing_ = true;
+  }
+  if (!domain_) return;
+  if (emulator_) {
+    ::syscall(SYS_pidfd_send_signal, emulator_.get(), SIGKILL, nullptr, 0);
+  } else {
+    virDomainDestroy(domain_.get());
+  }
+  std::unique_lock lock(mutex_);
+  const bool ended = wait_until(lock, Deadline::in(kLibvirtEnd), [this] { return stopped_ && (ended_ || !channel_); });
+  lock.unlock();
+  if (!ended) virDomainDestroy(domain_.get());  // libvirt missed it; fails when the domain is gone, which is what we want
+}
+
+void VmInstance::release() {
+  resources_.connection->forget(plan_.name);
+  channel_.reset();
+  domain_.reset();
+  if (resources_.tap) resources_.tap->remove();
+  if (resources_.group) {
+    if (!resources_.group->kill_all(Deadline::in(kAfterKill))) {
+      throw Error(Code::failed, who_ + ": processes stay in control group " + resources_.group->path());
+    }
+  }
+  resources_.directory.remove();
+}
+
+void VmInstance::remove() {
+  if (state_.load() == State::removed) return;
+  kill_emulator();
+  {
+    const std::lock_guard lock(mutex_);
+    if (!final_usage_ && resources_.group) final_usage_ = resources_.group->usage();
+  }
+  release();
+  resources_.group.reset();
+  state_ = State::removed;
+  timeline_.mark(Mark::removed);
+}
+
+}  // namespace tare::vm
