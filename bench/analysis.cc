@@ -63,6 +63,10 @@ Measured collect(const RunRecord& run, std::size_t experiment) {
   return m;
 }
 
+std::string trials(int count, const std::string& of, const std::string& one, const std::string& more) {
+  return std::to_string(count) + (count == 1 ? " trial" : " trials") + of + " " + (count == 1 ? one : more);
+}
+
 std::vector<double> values_of(const ByBlock& blocks) {
   std::vector<double> values;
   for (const auto& entry : blocks) values.push_back(entry.second);
@@ -168,14 +172,14 @@ class Analysis {
     for (const std::string& backend : suite_.backends) {
       for (const bool empty : {false, true}) {
         const std::string what = backend + ": ";
-        const std::string of = " trials of '" + experiment_.name + (empty ? "' (empty)" : "'");
+        const std::string of = " of '" + experiment_.name + (empty ? "' (empty)" : "'");
         if (const auto failed = measured_.excluded.find({backend, empty}); failed != measured_.excluded.end()) {
-          warnings.push_back(what + std::to_string(failed->second) + of +
-                             " failed and are not in its numbers: " + measured_.first_failure.at({backend, empty}));
+          warnings.push_back(what + trials(failed->second, of, "failed and is", "failed and are") +
+                             " not in its numbers: " + measured_.first_failure.at({backend, empty}));
         }
         if (const auto suspect = measured_.suspect.find({backend, empty}); suspect != measured_.suspect.end()) {
-          warnings.push_back(what + std::to_string(suspect->second) + of + " were disturbed (" + reasons(backend, empty) +
-                             "); they are in its numbers");
+          warnings.push_back(what + trials(suspect->second, of, "was disturbed and is", "were disturbed and are") +
+                             " in its numbers: " + reasons(backend, empty));
         }
       }
     }
@@ -214,6 +218,10 @@ class Analysis {
     Summary out;
     out.excluded = count(measured_.excluded, backend, empty);
     out.suspect = count(measured_.suspect, backend, empty);
+    if (comparison.kind == "net") {  // a net value needs both trials of its block
+      out.excluded += count(measured_.excluded, backend, true);
+      out.suspect += count(measured_.suspect, backend, true);
+    }
     const auto blocks = column.find(backend);
     if (blocks == column.end() || blocks->second.empty()) {
       out.verdict = missing(run_, measured_, backend, empty, comparison.metric);

@@ -11,10 +11,14 @@ namespace {
 
 namespace json = boost::json;
 
+// Twelve digits: more than any clock here resolves, and fewer than libm implementations differ in, so that the text is the same everywhere.
+// samples.csv keeps every digit.
+constexpr int kDigits = 12;
+
 std::string number_text(double value) {
   if (!std::isfinite(value)) return "null";
   std::array<char, 32> out{};
-  return {out.data(), std::to_chars(out.data(), out.data() + out.size(), value).ptr};
+  return {out.data(), std::to_chars(out.data(), out.data() + out.size(), value, std::chars_format::general, kDigits).ptr};
 }
 
 bool all_numbers(const json::array& items) {

@@ -71,24 +71,24 @@ std::optional<Disturbance> disturbance(const NoiseReading& before, const NoiseRe
   if (before.steal && after.steal) {
     const double steal = *after.steal - *before.steal;
     if (steal > kStealFloor && steal > kStealShare * window * (after.cpus > 0 ? after.cpus : 1)) {
-      return Disturbance{"steal", with_numbers("the hypervisor below kept %.2f CPU seconds of %.2f s from this host", steal, window)};
+      return Disturbance{"steal", with_numbers("the hypervisor below kept %.2f CPU seconds of %.3f s from this host", steal, window)};
     }
   }
   if (before.busy && after.busy) {
     const double foreign = *after.busy - *before.busy - own_cpu;
     if (foreign > kForeignFloor && foreign > kForeignShare * window) {
-      return Disturbance{"foreign-cpu", with_numbers("others used %.2f CPU seconds during %.2f s", foreign, window)};
+      return Disturbance{"foreign-cpu", with_numbers("others used %.2f CPU seconds during %.3f s", foreign, window)};
     }
   }
   if (before.pressure && after.pressure) {
     const double waited = *after.pressure - *before.pressure;
     if (waited > kPressureFloor && waited > kPressureShare * window) {
-      return Disturbance{"pressure", with_numbers("tasks waited for a CPU during %.2f s of %.2f s", waited, window)};
+      return Disturbance{"pressure", with_numbers("tasks waited for a CPU during %.2f s of %.3f s", waited, window)};
     }
   }
   if (before.swaps && after.swaps && *after.swaps > *before.swaps) {
     return Disturbance{"swap",
-                       with_numbers("%.0f pages were swapped during %.2f s", static_cast<double>(*after.swaps - *before.swaps), window)};
+                       with_numbers("%.0f pages were swapped during %.3f s", static_cast<double>(*after.swaps - *before.swaps), window)};
   }
   return std::nullopt;
 }

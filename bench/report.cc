@@ -27,7 +27,7 @@ std::string cell(std::string_view text) {
     if (c == '\n' || c == '\r') {
       out += ' ';
     } else {
-      if (c == '|' || c == '`' || c == '<' || c == '*' || c == '_') out += '\\';
+      if (c == '|' || c == '`' || c == '<' || c == '*') out += '\\';
       out += c;
     }
   }
