@@ -77,11 +77,11 @@ void check_ports(const Workload& workload) {
   }
 }
 
-/// Control group and network of an instance: made on a thread of their own while the root file system is.
-struct Enclosure {
-  std::unique_ptr<ControlGroup> group;
+/// The network namespace of an instance, with the link that leads into it or with loopback alone; empty for metal.
+struct InstanceNetwork {
   std::unique_ptr<InstanceLink> link;
-  Fd netns;  // without a link
+  Fd lonely;
+  int netns() const { return link ? link->netns() : lonely.get(); }
 };
 
 class NativeBackend final : public Backend {
@@ -116,7 +116,7 @@ class NativeBackend final : public Backend {
  private:
   Isolation isolation(Security security) const { return kind_ == Native::metal ? Isolation::none() : Isolation::container(security); }
   Plan plan_of(const Workload& workload, const image::Image& image, const std::string& id) const;
-  Enclosure make_enclosure(const Workload& workload, const Plan& plan) const;
+  InstanceNetwork make_network(const Workload& workload, const Plan& plan) const;
 
   Native kind_;
   std::shared_ptr<NativeParts> parts_;
@@ -143,17 +143,17 @@ Plan NativeBackend::plan_of(const Workload& workload, const image::Image& image,
   return plan;
 }
 
-Enclosure NativeBackend::make_enclosure(const Workload& workload, const Plan& plan) const {
-  Enclosure made;
-  made.group = parts_->groups->create(plan.key, workload.limits);
-  if (!plan.isolation.net) return made;
+// Runs on a thread made for it.
+InstanceNetwork NativeBackend::make_network(const Workload& workload, const Plan& plan) const {
+  InstanceNetwork network;
+  if (!plan.isolation.net) return network;
   if (workload.network == Network::link) {
     fs::create_directories(parts_->paths.run);
-    made.link = std::make_unique<InstanceLink>(plan.key, parts_->paths.run / "subnets.lock");
+    network.link = std::make_unique<InstanceLink>(plan.key, parts_->paths.run / "subnets.lock");
   } else {
-    made.netns = become_network_namespace();  // last: the thread ends in it
+    network.lonely = become_network_namespace();
   }
-  return made;
+  return network;
 }
 
 std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timeline& timeline) {
@@ -164,20 +164,22 @@ std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timelin
   if (kind_ == Native::metal) check_ports(workload);
 
   NativeResources resources{parts_, parts_->launcher, InstanceDir(parts_->paths, id), nullptr, nullptr};
-  auto enclosure = std::async(std::launch::async, [&] { return make_enclosure(workload, plan); });
+  // Root file system, control group and network know nothing of one another and take 0.5–1 ms each: side by side.
+  auto networking = std::async(std::launch::async, [&] { return make_network(workload, plan); });
+  auto grouping = std::async(std::launch::async, [&] { return parts_->groups->create(id, workload.limits); });
   const std::string directory = fs::absolute(resources.directory.path());
   make_layers(directory, plan);
   // nodev as far as a container goes: it makes its own /dev. metal works with the host's.
   const Fd root = mount_overlay({fs::absolute(image.rootfs), directory, !plan.isolation.own_kernel_views}, who);
-  Enclosure made = enclosure.get();
-  resources.group = std::move(made.group);
-  resources.link = std::move(made.link);
+  resources.group = grouping.get();
+  InstanceNetwork network = networking.get();
 
   PlanFds fds;
   fds.tasks = resources.group->tasks_fds();
   fds.cgroup_directory = resources.group->directory_fd();
-  fds.netns = resources.link ? resources.link->netns() : made.netns.get();
+  fds.netns = network.netns();
   fds.root = root.get();
+  resources.link = std::move(network.link);
   timeline.mark(Mark::prepared);
 
   auto process = parts_->launcher->start(plan, fds, who, Deadline::in(workload.start_timeout));

@@ -31,6 +31,7 @@ Fd mount_overlay(const Overlay& overlay, const std::string& who) {
   const auto set = [&](const char* key, const std::string& value) {
     check(::fsconfig(context.get(), FSCONFIG_SET_STRING, key, value.c_str(), 0));
   };
+  set("source", "overlay");  // what the mount table calls it
   set("lowerdir", overlay.lower);
   set("upperdir", overlay.directory + "/upper");
   set("workdir", overlay.directory + "/work");

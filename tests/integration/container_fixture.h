@@ -7,8 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,31 @@ namespace tare::container {
 
 inline const char* name_of(Native kind) { return kind == Native::metal ? "metal" : "container"; }
 
+/// Remembers what was made through it: others on this host may have groups as well.
+class RecordingGroups final : public ControlGroups {
+ public:
+  std::string layout() const override { return real_->layout(); }
+  std::unique_ptr<ControlGroup> create(const std::string& id, const Limits& limits) override {
+    const std::lock_guard lock(mutex_);
+    made_.push_back(id);
+    return real_->create(id, limits);
+  }
+  std::vector<std::string> ids() const override { return real_->ids(); }
+  void remove_leftover(const std::string& id) override { real_->remove_leftover(id); }
+  std::vector<std::string> left() const {
+    std::vector<std::string> left;
+    for (const std::string& id : real_->ids()) {
+      if (std::find(made_.begin(), made_.end(), id) != made_.end()) left.push_back(id);
+    }
+    return left;
+  }
+
+ private:
+  std::unique_ptr<ControlGroups> real_ = make_control_groups();
+  std::mutex mutex_;
+  std::vector<std::string> made_;
+};
+
 class NativeFixture {
  public:
   NativeFixture() {
@@ -30,7 +57,7 @@ class NativeFixture {
     std::filesystem::create_directories(rootfs / "bin");
     std::filesystem::create_directories(rootfs / "data");
     std::filesystem::copy_file(paths.libexec / "test-workload", rootfs / "bin/w");
-    parts = {paths, Launcher::start_private(paths), make_control_groups(), std::make_shared<image::Store>(paths)};
+    parts = {paths, Launcher::start_private(paths), groups, std::make_shared<image::Store>(paths)};
   }
 
   Workload workload(std::vector<std::string> arguments) const {
@@ -52,9 +79,13 @@ class NativeFixture {
     return instance->log().text(Stream::out);
   }
 
+  /// Ids of control groups that this test made and that are still there.
+  std::vector<std::string> groups_left() const { return groups->left(); }
+
   TempDir directory;
   std::filesystem::path rootfs = directory.path() / "rootfs";
   Paths paths;
+  std::shared_ptr<RecordingGroups> groups = std::make_shared<RecordingGroups>();
   NativeParts parts;
 };
 
