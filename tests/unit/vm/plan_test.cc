@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vm/plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <regex>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "vm/xml.h"
+
+namespace tare::vm {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+VmPlan plan() {
+  VmPlan plan;
+  plan.name = "t0123456789ab";
+  plan.kernel = "/state/guest/vmlinux";
+  plan.initramfs = "/state/guest/initramfs.cpio";
+  plan.tsc_khz = 2'596'128;
+  plan.vcpus = 2;
+  plan.image = {"/state/images/x/rootfs.erofs", true, "writeback"};
+  plan.scratch = {"/state/instances/t0123456789ab/disk.img", false, "writeback"};
+  plan.channel = "/state/instances/t0123456789ab/channel";
+  plan.console = "/state/instances/t0123456789ab/console";
+  plan.environment = {{"TARE_TASKS", "/sys/fs/cgroup/cpu/tare/t0123456789ab/tasks"}};
+  return plan;
+}
+
+std::string golden(const std::string& name) { return read_file(std::string(TARE_SOURCE_DIR) + "/tests/unit/vm/golden/" + name); }
+
+TEST(DomainXml, IsTheKnownDocumentForAnEmulatedMicrovm) { EXPECT_EQ(domain_xml(plan()), golden("microvm-tcg.xml")); }
+
+TEST(DomainXml, IsTheKnownDocumentForKvmOnQ35WithALink) {
+  VmPlan with = plan();
+  with.accelerator = Accelerator::kvm;
+  with.machine = Machine::q35;
+  with.interface = Interface{"tare4f9c2a71bt", "52:54:00:67:89:ab"};
+  EXPECT_EQ(domain_xml(with), golden("q35-kvm-link.xml"));
+}
+
+TEST(DomainXml, NoNameOrPathCanChangeTheDocument) {
+  VmPlan hostile = plan();
+  hostile.name = "a<b>&'\"";
+  hostile.scratch.file = "/x' readonly='y\n";
+  const std::string xml = domain_xml(hostile);
+  EXPECT_THAT(xml, HasSubstr("<name>a&lt;b&gt;&amp;&apos;&quot;</name>"));
+  EXPECT_THAT(xml, HasSubstr("file='/x&apos; readonly=&apos;y&#10;'"));
+}
+
+TEST(DomainXml, AMicrovmHasNoPciAddress) {
+  VmPlan with = plan();
+  with.interface = Interface{"tare0", "52:54:00:67:89:ab"};
+  EXPECT_THAT(domain_xml(with), Not(HasSubstr("pci")));
+}
+
+TEST(Xml, LeavesOutCharactersThatXmlCannotHold) { EXPECT_EQ(escaped(std::string("a\0\x01z", 4)), "az"); }
+
+TEST(CommandLine, EveryWordSaysWhyItIsThere) {
+  for (const KernelWord& entry : kernel_words(plan())) {
+    EXPECT_FALSE(entry.why.empty()) << entry.word;
+    EXPECT_EQ(entry.word.find(' '), std::string::npos) << entry.word;
+  }
+}
+
+TEST(CommandLine, TellsAnEmulatedGuestTheClockInsteadOfLettingItCalibrate) {
+  EXPECT_THAT(command_line(plan()), HasSubstr("no_timer_check tsc_early_khz=2596128 tsc=reliable"));
+}
+
+TEST(CommandLine, LeavesTheClockToKvm) {
+  VmPlan with = plan();
+  with.accelerator = Accelerator::kvm;
+  EXPECT_THAT(command_line(with), Not(HasSubstr("tsc")));
+  EXPECT_THAT(command_line(with), HasSubstr("cryptomgr.notests=1"));
+}
+
+TEST(VirtualCpus, AreTheCpuLimitRoundedUp) {
+  Limits limits;
+  EXPECT_EQ(vcpus_for(limits), 1U);
+  limits.cpus = 0.5;
+  EXPECT_EQ(vcpus_for(limits), 1U);
+  limits.cpus = 1.5;
+  EXPECT_EQ(vcpus_for(limits), 2U);
+  limits.cpus = 4;
+  EXPECT_EQ(vcpus_for(limits), 4U);
+}
+
+TEST(GuestMemory, IsTheMemoryLimitInWholeMebibytes) {
+  Limits limits;
+  EXPECT_EQ(memory_for(limits), kDefaultMemory);
+  limits.memory = Bytes{(128ULL << 20) + 5};
+  EXPECT_EQ(memory_for(limits), 128_MiB);
+}
+
+TEST(GuestMemory, BelowTheLeastIsRefusedWithTheLeast) {
+  Limits limits;
+  limits.memory = 32_MiB;
+  try {
+    memory_for(limits);
+    FAIL() << "32 MiB were accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::invalid);
+    EXPECT_THAT(error.sentence(), HasSubstr("needs " + text_of(kLeastMemory)));
+  }
+}
+
+TEST(MacAddress, IsLocallyAdministeredAndDiffersByInstance) {
+  EXPECT_EQ(mac_address("t0123456789ab"), "52:54:00:67:89:ab");
+  EXPECT_NE(mac_address("t0123456789ab"), mac_address("t0123456789ac"));
+}
+
+}  // namespace
+}  // namespace tare::vm
