@@ -65,28 +65,6 @@ Check disk(const Paths& paths) {
           "make room, or set TARE_STATE_DIR to a directory on a larger disk"};
 }
 
-// A finding's label from a sentence, stable as long as the sentence's first words are: "swap", "load", "steal" …
-std::string slug(const std::string& sentence) {
-  std::string out = "host_";
-  for (const char c : sentence.substr(0, 24)) {
-    const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    if (word) {
-      out += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-    } else if (out.back() != '_') {
-      out += '_';
-    }
-  }
-  while (out.back() == '_') out.pop_back();
-  return out;
-}
-
-Check from_warning(const std::string& warning) {
-  // bench writes "what: remedy"; a sentence without a colon has no remedy of its own.
-  const std::size_t colon = warning.find(": ");
-  const std::string sentence = warning.substr(0, colon);
-  return {slug(sentence), Verdict::warn, sentence, colon == std::string::npos ? "" : warning.substr(colon + 2)};
-}
-
 Check from_probe(const bench::BackendInfo& backend) {
   const Probe& probe = backend.probe;
   if (!probe.able) return {backend.name, Verdict::fail, backend.name + " cannot run here: " + probe.reason, probe.remedy};
@@ -106,7 +84,9 @@ bool Examination::fit() const {
 std::vector<Check> host_checks(const Paths& paths, const bench::HostContext& host) {
   std::vector<Check> checks = {root(), namespaces(), overlay(),
                                tun(),  disk(paths),  tool("erofs", "mkfs.erofs", "a VM's root filesystem cannot be made", "erofs-utils")};
-  for (const std::string& warning : host.warnings) checks.push_back(from_warning(warning));
+  for (const bench::Check& check : host.checks) {
+    checks.push_back({check.name, check.ok ? Verdict::ok : Verdict::warn, check.sentence, check.remedy});
+  }
   return checks;
 }
 
@@ -115,7 +95,7 @@ Examination examine(const Paths& paths, const BackendSet& set) {
   out.host = bench::host_context();
   out.checks = host_checks(paths, out.host);
   if (const ControlGroups* groups = set.control_groups()) {
-    out.checks.push_back({"cgroup", Verdict::ok, "control groups: " + groups->layout(), ""});
+    out.checks.push_back({"controllers", Verdict::ok, "control groups: " + groups->layout(), ""});
   }
   for (Check& check : set.checks()) out.checks.push_back(std::move(check));
   for (const Backend* backend : set.all()) {

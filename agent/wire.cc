@@ -67,6 +67,11 @@ json::object to_json(const bench::HostContext& host) {
   json::array warnings;
   for (const std::string& warning : host.warnings) warnings.emplace_back(warning);
   out["warnings"] = std::move(warnings);
+  json::array checks;
+  for (const bench::Check& check : host.checks) {
+    checks.emplace_back(json::object{{"name", check.name}, {"ok", check.ok}, {"sentence", check.sentence}, {"remedy", check.remedy}});
+  }
+  out["host_checks"] = std::move(checks);
   return out;
 }
 
@@ -77,6 +82,12 @@ bench::HostContext host_from(const json::value& value) {
   if (warnings != nullptr && warnings->is_array()) {
     for (const json::value& warning : warnings->as_array()) {
       if (warning.is_string()) host.warnings.emplace_back(warning.as_string());
+    }
+  }
+  const json::value* checks = value.is_object() ? value.as_object().if_contains("host_checks") : nullptr;
+  if (checks != nullptr && checks->is_array()) {
+    for (const json::value& check : checks->as_array()) {
+      host.checks.push_back({text_at(check, "name"), flag_at(check, "ok"), text_at(check, "sentence"), text_at(check, "remedy")});
     }
   }
   return host;

@@ -50,7 +50,7 @@ TEST_F(AgentApi, ASecondRunIsRefusedWithTheNameOfTheFirst) {
 }
 
 TEST_F(AgentApi, DeleteCancelsAndKeepsWhatWasMeasured) {
-  const std::string run = post(suite(100000));
+  const std::string run = post(suite(10000));
   while (client().get("/tare/v1/runs/" + run + "/samples").find("mark.ready") == std::string::npos)
     std::this_thread::sleep_for(milliseconds(5));
   client().request("DELETE", "/tare/v1/runs/" + run);
@@ -124,7 +124,7 @@ TEST_F(AgentApi, MetricsPassPromtoolAndCountersGoOnOverRuns) {
 TEST_F(AgentApi, TheLeaseEndsWithItsConnection) {
   std::string run;
   {
-    const auto held = client().request_and_hold("POST", "/tare/v1/runs?lease=1", suite(100000));
+    const auto held = client().request_and_hold("POST", "/tare/v1/runs?lease=1", suite(10000));
     run = held.body.substr(held.body.find("\"id\":\"") + 6, 20);
     EXPECT_EQ(state_of(run), "running");
   }
@@ -142,7 +142,7 @@ class AgentOverTcp : public AgentTest {};
 TEST_F(AgentOverTcp, StreamsAreCappedAndForeignHostsRefused) {
   start_agent("event_streams: 1\ntcp_port: 39177\n");
   trial_ms_ = 50;
-  const std::string run = post(suite(100000));
+  const std::string run = post(suite(10000));
   std::jthread reader([&] { raw("GET /tare/v1/runs/" + run + "/events HTTP/1.1\r\nHost: x\r\n\r\n"); });
   const Deadline deadline = Deadline::in(seconds(5));
   while (client().get("/metrics").find("tare_agent_event_streams 1") == std::string::npos && !deadline.passed())

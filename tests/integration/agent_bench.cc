@@ -40,7 +40,7 @@ TEST_F(AgentVerbs, AnInterruptStopsTheRunAndKeepsWhatIsThere) {
   const fs::path results = dir_.path() / "results";
   Child bench = spawn({"bench", write("s.yaml", suite(10000)).string(), "--results", results.string()}, -1, err.get());
   const Deadline deadline = Deadline::in(seconds(20));
-  while (read_file(dir_.path() / "bench.err").find("vm ") == std::string::npos) {
+  while (read_file(dir_.path() / "bench.err").find(" start ") == std::string::npos) {
     ASSERT_FALSE(deadline.passed());
     std::this_thread::sleep_for(milliseconds(10));
   }

@@ -17,7 +17,7 @@ class AgentCrash : public AgentTest {
 
 TEST_F(AgentCrash, AKilledAgentsRunIsInterruptedWithEverySampleItHadTold) {
   start_agent();
-  const std::string run = post(suite(100000));
+  const std::string run = post(suite(10000));
   std::string told;
   while (lines(told) < 200) told = client().get("/tare/v1/runs/" + run + "/samples");
   kill_agent();
@@ -45,7 +45,7 @@ TEST_F(AgentCrash, TheLastResultIsOnMetricsAfterARestart) {
 
 TEST_F(AgentCrash, AnAgentKilledUnderItsClientCostsTheRunButNotTheFiles) {
   start_agent();
-  const fs::path file = write("s.yaml", suite(100000));
+  const fs::path file = write("s.yaml", suite(10000));
   const fs::path results = dir_.path() / "results";
   const Fd err = open_file(dir_.path() / "bench.err", O_WRONLY | O_CREAT);
   Child bench = spawn({"bench", file.string(), "--results", results.string()}, -1, err.get());

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// The error body and the answers of requests that reach no run.
+#include "agent/api.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/wire.h"
+#include "core/error.h"
+#include "core/files.h"
+
+namespace tare::agent {
+namespace {
+
+using testing::HasSubstr;
+
+class NoBackends : public BackendSet {
+ public:
+  std::vector<Backend*> all() const override { return {}; }
+  ControlGroups* control_groups() const override { return nullptr; }
+  std::vector<pid_t> helpers() const override { return {}; }
+  std::vector<Check> checks() const override { return {}; }
+};
+
+class ApiTest : public testing::Test {
+ protected:
+  Response ask(const std::string& method, const std::string& target, const std::string& host = "", const std::string& body = "") {
+    Request request;
+    request.method = method;
+    request.target = target;
+    request.host = host;
+    request.body = body;
+    request.over_tcp = !host.empty();
+    return api_.handle(request);
+  }
+  TempDir dir_;
+  Paths paths_{dir_.path(), dir_.path(), {}};
+  NoBackends backends_;
+  Store store_{paths_.database()};
+  EventHub hub_;
+  Metrics metrics_;
+  Runs runs_{paths_, backends_, store_, hub_, metrics_};
+  Api api_{runs_, store_, metrics_};
+};
+
+TEST(ErrorBody, IsReadBackAsTheSameError) {
+  const Error e(Code::not_found, "there is no run \"x\"\n", "look\tagain");
+  const Error back = error_from(error_body(e), 404);
+  EXPECT_EQ(back.code(), e.code());
+  EXPECT_EQ(back.sentence(), e.sentence());
+  EXPECT_EQ(back.hint(), e.hint());
+}
+
+TEST(ErrorBody, OfAnotherProgramIsAnInternalFault) { EXPECT_EQ(error_from("<html>", 502).code(), Code::internal); }
+
+TEST_F(ApiTest, AnUnknownPathIs404AndAWrongMethod405) {
+  EXPECT_EQ(ask("GET", "/nothing").status, 404);
+  const Response wrong = ask("PATCH", "/tare/v1/runs");
+  EXPECT_EQ(wrong.status, 405);
+  EXPECT_EQ(wrong.headers.at("Allow"), "GET, POST");
+  EXPECT_EQ(error_from(wrong.body, 405).code(), Code::invalid);
+}
+
+TEST_F(ApiTest, OverTcpOnlyTheLoopbackNamesAreHosts) {
+  EXPECT_EQ(ask("GET", "/healthz", "127.0.0.1:9177").status, 200);
+  EXPECT_EQ(ask("GET", "/healthz", "localhost:9177").status, 200);
+  EXPECT_EQ(ask("GET", "/healthz", "rebound.example:9177").status, 400);
+}
+
+TEST_F(ApiTest, ASuiteThatNamesABackendThatIsNotThereIsRefused) {
+  const Response refused = ask("POST", "/tare/v1/runs", "",
+                               "name: s\nworkloads: {w: {image: tare/probe}}\nexperiments: [{name: e, measure: start, workload: w}]\n");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_THAT(refused.body, HasSubstr("there is no backend 'metal'"));
+  EXPECT_FALSE(runs_.active());
+}
+
+TEST_F(ApiTest, EveryAnswerIsCountedUnderItsHandler) {
+  ask("GET", "/tare/v1/runs/one");
+  ask("GET", "/tare/v1/runs/two");
+  EXPECT_THAT(metrics_.text(), HasSubstr("tare_agent_http_requests_total{handler=\"/tare/v1/runs/{id}\",code=\"404\"} 2"));
+}
+
+TEST_F(ApiTest, MetricsSayTheirFormat) { EXPECT_EQ(ask("GET", "/metrics").type, "text/plain; version=0.0.4; charset=utf-8"); }
+
+}  // namespace
+}  // namespace tare::agent
