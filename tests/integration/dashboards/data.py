@@ -187,7 +187,8 @@ def measure(given, directory):
         done = subprocess.run([given.tare, "bench", str(suite)], env=environment, cwd=directory, capture_output=True, text=True, timeout=400, check=False)
         print(done.stdout)
         if done.returncode != 0:
-            raise Fault(f"tare bench ended with {done.returncode}: {done.stderr[-3000:]}")
+            log = (directory / "agent.log").read_text(encoding="utf-8")
+            raise Fault(f"tare bench ended with {done.returncode}: {done.stderr[-3000:]}\nthe agent said: {log[-3000:]}")
         time.sleep(3 * SCRAPE_SECONDS)
         text = get(metrics)
         able = re.findall(r'^tare_backend_up\{backend="(\w+)"\} 1$', text, re.MULTILINE)
