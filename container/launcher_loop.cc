@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -51,15 +52,23 @@ int LauncherLoop::run() {
   bool greeted = !connections_.empty();
   while (!ending_) {
     epoll_event events[32];
-    const int count = epoll_wait(epoll_.get(), events, 32, greeted || !listener_ ? -1 : 10'000);
+    const int count = epoll_wait(epoll_.get(), events, 32, connections_.empty() ? 10'000 : -1);
     for (int i = 0; i < count; ++i) handle(events[i].data.fd, events[i].events);
     if (count == 0) greeted = true;  // whoever started us died before it connected
+    if (count == 0 && unreachable()) ending_ = true;
     greeted = greeted || !connections_.empty();
     if (greeted && idle()) ending_ = true;
   }
   if (!socket_path_.empty()) unlink(socket_path_.c_str());
   end_everything();
   return 0;
+}
+
+// The run directory was removed: nobody can ever ask for the exit codes that are kept here.
+bool LauncherLoop::unreachable() const {
+  const bool all_ended =
+      std::all_of(processes_.begin(), processes_.end(), [](const auto& entry) { return entry.second->ended.has_value(); });
+  return all_ended && access(socket_path_.c_str(), F_OK) != 0;
 }
 
 bool LauncherLoop::idle() const { return connections_.empty() && (socket_path_.empty() || processes_.empty()); }

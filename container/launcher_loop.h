@@ -72,6 +72,7 @@ class LauncherLoop {
   void end(Process& process);
   void end_everything();
   bool idle() const;
+  bool unreachable() const;
 
   Fd epoll_;
   Fd signals_;

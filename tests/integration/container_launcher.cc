@@ -148,6 +148,7 @@ TEST_F(LauncherTest, GarbageEndsTheConnectionAndNothingElse) {
   EXPECT_TRUE(is_alive(process->pid()));
   good->signal(process->key(), SIGKILL);
   EXPECT_TRUE(process->wait(Deadline::in(5s)));
+  good->forget(process->key());
 }
 
 TEST_F(LauncherTest, AKeyIsUsedOnce) {
