@@ -82,6 +82,7 @@ std::vector<fs::path> directories(const CgroupPaths& paths) {
 
 /// rmdir bottom-up: a workload that may write there could have made groups of its own.
 bool remove_directory(const fs::path& directory) {
+  if (::rmdir(directory.c_str()) == 0 || errno == ENOENT) return true;  // the usual case
   std::error_code failed;
   for (fs::directory_iterator entry(directory, failed), end; !failed && entry != end; entry.increment(failed)) {
     if (entry->is_directory(failed) && !entry->is_symlink(failed)) remove_directory(entry->path());
