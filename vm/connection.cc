@@ -7,6 +7,8 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <map>
+#include <utility>
 
 #include "core/error.h"
 #include "vm/orphan_reaper.h"
@@ -72,8 +74,17 @@ void throw_libvirt(const std::string& what) {
   throw Error(absent || !hint.empty() ? Code::unavailable : Code::failed, what + ": libvirt: " + said.substr(0, said.find('\n')), hint);
 }
 
+std::shared_ptr<Connection> Connection::open(const Paths& paths, const std::string& uri) {
+  run_event_loop();  // before the table, so that it ends after the connections
+  static std::mutex mutex;
+  static std::map<std::pair<fs::path, std::string>, std::shared_ptr<Connection>> table;
+  const std::lock_guard lock(mutex);
+  auto& entry = table[{uri.empty() ? paths.state : fs::path(), uri}];
+  if (!entry) entry.reset(new Connection(paths, uri));
+  return entry;
+}
+
 Connection::Connection(const Paths& paths, const std::string& uri) : embedded_(uri.empty()) {
-  run_event_loop();
   std::string target = uri;
   if (embedded_) {
     fs::create_directories(paths.state);

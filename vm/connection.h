@@ -37,7 +37,9 @@ class Connection {
   ///
   /// Makes this process a subreaper (PR_SET_CHILD_SUBREAPER is process-wide): QEMU, which libvirt daemonises, becomes our child, and a
   /// dead one can be reaped at once instead of when PID 1 finds the time; libvirt polls for that in steps of 200 ms.
-  Connection(const Paths& paths, const std::string& uri);
+  ///
+  /// The same connection for the same arguments, and for as long as the process: the embedded driver can be opened only once.
+  static std::shared_ptr<Connection> open(const Paths& paths, const std::string& uri);
   ~Connection();
 
   bool embedded() const { return embedded_; }
@@ -56,6 +58,7 @@ class Connection {
   void forget(const std::string& name);
 
  private:
+  Connection(const Paths& paths, const std::string& uri);
   static int lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* self);
   void stopped(const std::string& name);
 

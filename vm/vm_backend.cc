@@ -115,7 +115,7 @@ Ready VmBackend::make_ready() const {
     out.verdict = choose_accelerator(parts_.paths, test);
   }
   if (out.verdict.accelerator == Accelerator::tcg) out.tsc_khz = tsc_khz();
-  out.connection = std::make_shared<Connection>(parts_.paths, parts_.settings.uri);
+  out.connection = Connection::open(parts_.paths, parts_.settings.uri);
   link_emulator(emulator(), parts_.paths.libexec / "tare-emulator");
   out.connection->learn_capabilities(emulator().string(), out.verdict.accelerator == Accelerator::kvm ? "kvm" : "qemu");
   return out;

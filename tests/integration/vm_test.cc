@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+// The vm backend against real libvirt, QEMU and a stock kernel.
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <set>
+#include <thread>
+
+#include "container/cgroup.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "vm/guest_kernel.h"
+#include "vm/vm_backend.h"
+
+namespace tare::vm {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::Not;
+using namespace std::chrono_literals;
+
+class Vm : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root: makes control groups and network interfaces";
+    paths_.state = fs::path(TARE_BINARY_DIR) / "vm-state";
+    paths_.run = paths_.state / "run";
+    paths_.libexec = fs::path(TARE_BINARY_DIR) / "libexec" / "tare";
+    fs::create_directories(paths_.run);
+    try {
+      settings_.kernel = find_kernel(Paths::from_environment(), {}).vmlinuz.parent_path();
+    } catch (const Error& error) {
+      GTEST_SKIP() << error.what();
+    }
+    make_rootfs();
+    groups_ = container::make_control_groups();
+    backend_ = make_backend({paths_, groups_, std::make_shared<image::Store>(paths_), settings_});
+    const Probe probe = backend_->probe();
+    ASSERT_TRUE(probe.able) << probe.reason;
+  }
+
+  void make_rootfs() {
+    rootfs_ = paths_.state / "rootfs";
+    const fs::path program = rootfs_ / "bin" / "program";
+    const FileLock lock = FileLock::wait(paths_.state / "rootfs.lock");
+    const fs::path built = fs::path(TARE_BINARY_DIR) / "bin" / "vm-test-program";
+    fs::create_directories(program.parent_path());
+    if (fs::exists(program) && fs::last_write_time(program) == fs::last_write_time(built)) return;
+    fs::copy_file(built, program, fs::copy_options::overwrite_existing);
+    fs::last_write_time(program, fs::last_write_time(built));
+  }
+
+  Workload workload(std::vector<std::string> arguments) const {
+    Workload out;
+    out.name = "test";
+    out.image = "dir:" + rootfs_.string();
+    out.command = {"/bin/program"};
+    out.command.insert(out.command.end(), arguments.begin(), arguments.end());
+    return out;
+  }
+
+  std::unique_ptr<Instance> start(const Workload& what) {
+    backend_->prepare(what);
+    timeline_.mark(Mark::requested);
+    return backend_->start(what, timeline_);
+  }
+  std::unique_ptr<Instance> start_program(std::vector<std::string> arguments) { return start(workload(std::move(arguments))); }
+
+  // What an instance may leave behind: its directory, its control groups, its interface, its QEMU.
+  bool trace_of(const std::string& id) const {
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+      const auto line = try_read_file(entry.path() / "cmdline");
+      if (line && line->find("guest=" + id) != std::string::npos) return true;
+    }
+    for (const std::string& known : groups_->ids()) {
+      if (known == id) return true;
+    }
+    for (const auto& entry : fs::directory_iterator("/sys/class/net")) {
+      if (entry.path().filename().string().find(id.substr(1, 8)) != std::string::npos) return true;
+    }
+    return fs::exists(paths_.instances() / id);
+  }
+
+  int emulator_of(const std::string& id) const {
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+      const auto line = try_read_file(entry.path() / "cmdline");
+      if (line && line->find("guest=" + id) != std::string::npos) return std::stoi(entry.path().filename().string());
+    }
+    return -1;
+  }
+
+  Paths paths_;
+  VmSettings settings_;
+  fs::path rootfs_;
+  std::shared_ptr<ControlGroups> groups_;
+  std::unique_ptr<Backend> backend_;
+  Timeline timeline_;
+};
+
+TEST_F(Vm, RunsAWorkloadToItsExitWithItsOutputAndAllMarksInOrder) {
+  auto instance = start_program({"hello"});
+  const auto exit = instance->wait(Deadline::in(20s));
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(*exit, (Exit{7, false, false}));
+  EXPECT_EQ(instance->log().text(Stream::out), "to stdout\n");
+  EXPECT_EQ(instance->log().text(Stream::err), "to stderr\n");
+  instance->remove();
+  for (const Mark mark : {Mark::prepared, Mark::launched, Mark::kernel, Mark::init, Mark::executed, Mark::exited, Mark::removed}) {
+    EXPECT_TRUE(timeline_.at(mark)) << name(mark);
+  }
+  EXPECT_EQ(timeline_.disorder(), std::nullopt);
+}
+
+TEST_F(Vm, AGuestsMarksCarryItsClockAndAnErrorBound) {
+  auto instance = start_program({"wait"});
+  for (const Mark mark : {Mark::kernel, Mark::init, Mark::executed}) {
+    const auto reading = timeline_.guest(mark);
+    ASSERT_TRUE(reading) << name(mark);
+    EXPECT_GT(reading->error_bound, 0ns);
+    EXPECT_LT(reading->error_bound, 50ms);
+    EXPECT_LE(*timeline_.at(mark), reading->arrived);
+  }
+  EXPECT_LT(timeline_.guest(Mark::init)->guest_nanoseconds, timeline_.guest(Mark::executed)->guest_nanoseconds);
+}
+
+TEST_F(Vm, LeavesNoTraceAfterRemoval) {
+  Workload what = workload({"wait"});
+  what.network = Network::link;
+  auto instance = start(what);
+  const std::string id = instance->id();
+  EXPECT_TRUE(trace_of(id));
+  instance->remove();
+  EXPECT_FALSE(trace_of(id));
+  EXPECT_EQ(instance->state(), State::removed);
+  instance->remove();  // idempotent
+}
+
+TEST_F(Vm, DestructionOfARunningInstanceLeavesNoTrace) {
+  auto instance = start_program({"wait"});
+  const std::string id = instance->id();
+  instance.reset();
+  EXPECT_FALSE(trace_of(id));
+}
+
+TEST_F(Vm, TheWorkloadSeesItsArgumentsEnvironmentDirectoryAndHostname) {
+  Workload what = workload({"self", "two words", ""});
+  what.environment = {"COLOUR=red"};
+  what.working_directory = "/bin";
+  what.hostname = "weighed";
+  auto instance = start(what);
+  ASSERT_TRUE(instance->wait(Deadline::in(20s)));
+  const std::string out = instance->log().text(Stream::out);
+  EXPECT_THAT(out, HasSubstr("hostname=weighed\n"));
+  EXPECT_THAT(out, HasSubstr("directory=/bin\n"));
+  EXPECT_THAT(out, HasSubstr("argument=two words\nargument=\n"));
+  EXPECT_THAT(out, HasSubstr("environment=COLOUR=red\n"));
+  EXPECT_THAT(out, HasSubstr("environment=HOME=/root\n"));
+}
+
+TEST_F(Vm, TheWorkloadHasTheContainersCapabilitiesAndNoNewPrivileges) {
+  auto instance = start_program({"show", "/proc/self/status"});
+  ASSERT_TRUE(instance->wait(Deadline::in(20s)));
+  const std::string out = instance->log().text(Stream::out);
+  EXPECT_THAT(out, HasSubstr("CapInh:\t0000000000000000\n"));
+  EXPECT_THAT(out, HasSubstr("CapPrm:\t00000000a80425fb\n"));
+  EXPECT_THAT(out, HasSubstr("CapBnd:\t00000000a80425fb\n"));
+  EXPECT_THAT(out, HasSubstr("NoNewPrivs:\t1\n"));
+}
+
+TEST_F(Vm, WritesGoToTheScratchDiskAndNotToTheImage) {
+  auto instance = start_program({"write", "/bin/new"});
+  EXPECT_EQ(*instance->wait(Deadline::in(20s)), (Exit{0, false, false}));
+  EXPECT_EQ(instance->log().text(Stream::out), "written\n");
+  EXPECT_FALSE(fs::exists(rootfs_ / "bin" / "new"));
+}
+
+TEST_F(Vm, NoLineOfTheOutputIsLost) {
+  auto instance = start_program({"lines", "50000"});
+  ASSERT_TRUE(instance->wait(Deadline::in(60s)));
+  const auto lines = instance->log().lines();
+  ASSERT_EQ(lines.size(), 50'000U);
+  EXPECT_EQ(lines.back().text, "line 49999");
+}
+
+TEST_F(Vm, ASignalThatKillsTheWorkloadIsItsExit) {
+  auto instance = start_program({"abort"});
+  const auto exit = instance->wait(Deadline::in(20s));
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(*exit, (Exit{SIGABRT, true, false}));
+}
+
+TEST_F(Vm, SignalsReachTheWorkload) {
+  auto instance = start_program({"wait"});
+  ASSERT_TRUE(instance->log().wait_for_line(0, Deadline::in(10s)));
+  EXPECT_FALSE(instance->wait(Deadline::in(50ms)));
+  instance->signal(SIGTERM);
+  EXPECT_EQ(*instance->wait(Deadline::in(10s)), (Exit{3, false, false}));
+}
+
+TEST_F(Vm, StopKillsATreeThatIgnoresSigtermAfterItsGrace) {
+  auto instance = start_program({"stubborn"});
+  ASSERT_TRUE(instance->log().wait_for_line(0, Deadline::in(10s)));
+  EXPECT_EQ(instance->stop(200ms), (Exit{SIGKILL, true, false}));
+  EXPECT_TRUE(timeline_.at(Mark::stopping));
+  EXPECT_TRUE(timeline_.at(Mark::exited));
+}
+
+TEST_F(Vm, ExecRunsBesideTheWorkloadAndTellsItsOutputAndExit) {
+  auto instance = start_program({"wait"});
+  const ExecResult result = instance->exec({"/bin/program", "hello"}, Deadline::in(20s));
+  EXPECT_EQ(result.exit, (Exit{7, false, false}));
+  EXPECT_EQ(result.out, "to stdout\n");
+  EXPECT_EQ(result.err, "to stderr\n");
+  EXPECT_EQ(instance->state(), State::running);
+}
+
+TEST_F(Vm, ExecFindsItsCommandInThePath) {
+  auto instance = start_program({"wait"});
+  EXPECT_EQ(instance->exec({"program", "hello"}, Deadline::in(20s)).exit.code, 7);
+  try {
+    instance->exec({"nothing-by-that-name"}, Deadline::in(20s));
+    FAIL() << "it was found";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::not_found);
+  }
+}
+
+TEST_F(Vm, ExecThatDoesNotEndInTimeIsKilled) {
+  auto instance = start_program({"wait"});
+  try {
+    instance->exec({"/bin/program", "wait"}, Deadline::in(300ms));
+    FAIL() << "it ended";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::timeout);
+  }
+  EXPECT_EQ(instance->exec({"/bin/program", "hello"}, Deadline::in(20s)).exit.code, 7);
+}
+
+TEST_F(Vm, APausedGuestStandsStillAndGoesOnWhenResumed) {
+  auto instance = start_program({"wait"});
+  ASSERT_TRUE(instance->log().wait_for_line(0, Deadline::in(10s)));
+  instance->pause();
+  EXPECT_EQ(instance->state(), State::paused);
+  instance->signal(SIGTERM);
+  EXPECT_FALSE(instance->wait(Deadline::in(300ms)));
+  instance->resume();
+  EXPECT_TRUE(instance->wait(Deadline::in(10s)));
+}
+
+TEST_F(Vm, UsageCountsQemuAndTheGuest) {
+  auto instance = start_program({"wait"});
+  const Usage usage = instance->usage();
+  ASSERT_TRUE(usage.cpu && usage.memory && usage.memory_pss && usage.guest_cpu && usage.guest_memory_used && usage.switches_voluntary);
+  EXPECT_GT(*usage.cpu, 100ms);  // it booted a kernel
+  EXPECT_GT(*usage.memory_pss, 30_MiB);
+  EXPECT_GT(*usage.guest_memory_used, 5_MiB);
+  EXPECT_LT(*usage.guest_memory_used, kDefaultMemory);
+  EXPECT_FALSE(usage.network_receive);  // it has no link
+}
+
+TEST_F(Vm, QemuLivesInTheInstancesControlGroup) {
+  auto instance = start_program({"wait"});
+  const int emulator = emulator_of(instance->id());
+  const std::string membership = read_file("/proc/" + std::to_string(emulator) + "/cgroup");
+  EXPECT_THAT(membership, HasSubstr("/tare/" + instance->id() + "\n"));
+  EXPECT_THAT(read_file("/proc/self/cgroup"), Not(HasSubstr(instance->id())));
+}
+
+TEST_F(Vm, ALinkReachesTheWorkloadsPort) {
+  Workload what = workload({"answer", "8080"});
+  what.network = Network::link;
+  what.ports = {8080};
+  auto instance = start(what);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(8080);
+  ASSERT_EQ(::inet_pton(AF_INET, instance->address().c_str(), &address.sin_addr), 1);
+  char text[16] = {};
+  const Deadline deadline = Deadline::in(10s);
+  while (text[0] == '\0' && !deadline.passed()) {
+    const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) continue;
+    if (::read(socket.get(), text, sizeof text - 1) < 0) break;
+  }
+  EXPECT_STREQ(text, "answer");
+  const Usage usage = instance->usage();
+  ASSERT_TRUE(usage.network_receive && usage.network_transmit);
+  EXPECT_GT(usage.network_receive->count, 0U);
+  EXPECT_GT(usage.network_transmit->count, 0U);
+}
+
+TEST_F(Vm, TheLimitOfProcessesHoldsInTheGuest) {
+  Workload what = workload({"fork", "50"});
+  what.limits.pids = 10;
+  auto instance = start(what);
+  ASSERT_TRUE(instance->wait(Deadline::in(20s)));
+  EXPECT_EQ(instance->log().text(Stream::out), "made 9\n");
+}
+
+TEST_F(Vm, ThreeGuestsRunAtTheSameTime) {
+  backend_->prepare(workload({"hello"}));
+  std::vector<std::thread> threads;
+  std::vector<std::optional<Exit>> exits(3);
+  std::vector<Timeline> timelines(3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    threads.emplace_back([&, i] {
+      timelines[i].mark(Mark::requested);
+      auto instance = backend_->start(workload({"hello"}), timelines[i]);
+      exits[i] = instance->wait(Deadline::in(60s));
+      instance->remove();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(exits[i], (Exit{7, false, false}));
+    EXPECT_EQ(timelines[i].disorder(), std::nullopt);
+  }
+}
+
+TEST_F(Vm, AKilledQemuIsASentenceAndNotAHang) {
+  auto instance = start_program({"wait"});
+  ::kill(emulator_of(instance->id()), SIGKILL);
+  try {
+    instance->wait(Deadline::in(10s));
+    FAIL() << "it has an exit";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::failed);
+    EXPECT_THAT(error.sentence(), HasSubstr("vm 'test': the virtual machine ended without the workload's exit"));
+  }
+  const std::string id = instance->id();
+  instance->remove();
+  EXPECT_FALSE(trace_of(id));
+}
+
+TEST_F(Vm, ACommandThatTheImageLacksIsRefusedBeforeTheBoot) {
+  Workload what = workload({});
+  what.command = {"absent"};
+  try {
+    start(what);
+    FAIL() << "it was started";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::not_found);
+  }
+  EXPECT_FALSE(timeline_.at(Mark::launched));
+}
+
+TEST_F(Vm, AGuestThatDoesNotStartInTimeIsGivenUpAndRemoved) {
+  Workload what = workload({"wait"});
+  what.start_timeout = 300ms;
+  backend_->prepare(what);
+  const auto before = groups_->ids();
+  try {
+    backend_->start(what, timeline_);
+    FAIL() << "it was started";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::timeout);
+    EXPECT_THAT(error.sentence(), HasSubstr("did not reach its init in time"));
+  }
+  EXPECT_EQ(groups_->ids(), before);
+}
+
+TEST_F(Vm, TooLittleMemoryForAGuestIsRefused) {
+  Workload what = workload({"wait"});
+  what.limits.memory = 16_MiB;
+  EXPECT_THROW(start(what), Error);
+  EXPECT_FALSE(timeline_.at(Mark::prepared));
+}
+
+TEST_F(Vm, TheLeastMemoryBoots) {
+  Workload what = workload({"hello"});
+  what.limits.memory = kLeastMemory;
+  EXPECT_EQ(*start(what)->wait(Deadline::in(20s)), (Exit{7, false, false}));
+}
+
+}  // namespace
+}  // namespace tare::vm
