@@ -10,6 +10,7 @@
 #include <boost/beast/http.hpp>
 #include <cerrno>
 #include <cstring>
+#include <sstream>
 
 #include "agent/wire.h"
 #include "core/error.h"
@@ -25,7 +26,7 @@ using boost::system::error_code;
 // The slowest answer is a first probe of the VM, whose self-test has deadlines of its own.
 constexpr auto kAnswerWithin = std::chrono::minutes(5);
 
-// A socket as Beast's synchronous stream, with a deadline: asio's own blocking calls have none.
+// A socket as a stream that Beast can read from, with a deadline: asio's own blocking calls have none.
 class FdStream {
  public:
   FdStream(int fd, Deadline deadline) : fd_(fd), deadline_(deadline) {}
@@ -42,21 +43,10 @@ class FdStream {
     if (error) throw boost::system::system_error(error);
     return n;
   }
-  template <class Buffers>
-  std::size_t write_some(const Buffers& buffers, error_code& error) {
-    for (auto it = asio::buffer_sequence_begin(buffers); it != asio::buffer_sequence_end(buffers); ++it) {
-      const asio::const_buffer buffer = *it;
-      if (buffer.size() == 0) continue;
-      return transfer(POLLOUT, error, [&] { return ::send(fd_, buffer.data(), buffer.size(), MSG_NOSIGNAL); });
+  void write(std::string_view bytes, error_code& error) {
+    while (!bytes.empty() && !error) {
+      bytes.remove_prefix(transfer(POLLOUT, error, [&] { return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }));
     }
-    return 0;
-  }
-  template <class Buffers>
-  std::size_t write_some(const Buffers& buffers) {
-    error_code error;
-    const std::size_t n = write_some(buffers, error);
-    if (error) throw boost::system::system_error(error);
-    return n;
   }
 
  private:
@@ -80,8 +70,9 @@ class FdStream {
   Deadline deadline_;
 };
 
-Reply exchange(int fd, const std::string& method, const std::string& target, const std::string& body) {
-  FdStream stream(fd, Deadline::in(kAnswerWithin));
+Reply exchange(int fd, const std::string& method, const std::string& target, const std::string& body,
+               std::chrono::nanoseconds within = kAnswerWithin) {
+  FdStream stream(fd, Deadline::in(within));
   http::request<http::string_body> request;
   request.method_string(method);
   request.target(target);
@@ -93,7 +84,9 @@ Reply exchange(int fd, const std::string& method, const std::string& target, con
   parser.body_limit(std::uint64_t{1} << 30);  // the samples of a long run
   beast::flat_buffer buffer;
   error_code error;
-  http::write(stream, request, error);
+  std::ostringstream text;
+  text << request;
+  stream.write(text.str(), error);
   if (!error) http::read(stream, buffer, parser, error);
   if (error == beast::error::timeout) {
     throw Error(Code::timeout, "the agent did not answer " + method + " " + target + " in time", "look into the agent's log");
@@ -145,8 +138,9 @@ Fd Client::connect() const {
 
 bool Client::answers() const {
   try {
-    connect();
-    return true;
+    // A dying agent's socket still takes connections for a moment, so only an answer counts.
+    const Fd fd = connect();
+    return exchange(fd.get(), "GET", "/healthz", "", std::chrono::seconds(10)).status == 200;
   } catch (const Error& e) {
     if (e.code() == Code::unavailable) return false;
     throw;
