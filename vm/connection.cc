@@ -75,10 +75,13 @@ void throw_libvirt(const std::string& what) {
 }
 
 std::shared_ptr<Connection> Connection::open(const Paths& paths, const std::string& uri) {
-  run_event_loop();  // before the table, so that it ends after the connections
   static std::mutex mutex;
-  static std::map<std::pair<fs::path, std::string>, std::shared_ptr<Connection>> table;
   const std::lock_guard lock(mutex);
+  fs::create_directories(paths.state);
+  // libvirt's log would go to our stderr. It reads the variable at the first call of a process; what the user set stays.
+  ::setenv("LIBVIRT_LOG_OUTPUTS", ("3:file:" + (paths.state / "libvirt.log").string()).c_str(), 0);  // NOLINT(concurrency-mt-unsafe)
+  run_event_loop();  // before the table, so that it ends after the connections
+  static std::map<std::pair<fs::path, std::string>, std::shared_ptr<Connection>> table;
   auto& entry = table[{uri.empty() ? paths.state : fs::path(), uri}];
   if (!entry) entry.reset(new Connection(paths, uri));
   return entry;
@@ -95,8 +98,6 @@ Connection::Connection(const Paths& paths, const std::string& uri) : embedded_(u
     fs::create_directories(root_ / "etc");
     write_file_atomic(root_ / "etc" / "qemu.conf", kQemuConf);
     ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    // Its log would go to our stderr otherwise. Read once, by the first connection of a process; what the user set stays.
-    ::setenv("LIBVIRT_LOG_OUTPUTS", ("3:file:" + (root_ / "libvirt.log").string()).c_str(), 0);  // NOLINT(concurrency-mt-unsafe)
     target = "qemu:///embed?root=" + root_.string();
   }
   const OrphanReaper reaper(std::chrono::milliseconds(0));

@@ -254,6 +254,8 @@ void VmInstance::on_end(const std::string& why) {
 
 std::string VmInstance::last_console_line() const {
   std::string text = try_read_file(plan_.console).value_or("");
+  const std::size_t panic = text.rfind("Kernel panic");
+  if (panic != std::string::npos) text.resize(std::min(text.find_first_of("\r\n", panic), text.size()));  // a trace follows it
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
   const std::size_t begin = text.rfind('\n');
   text.erase(0, begin == std::string::npos ? 0 : begin + 1);
