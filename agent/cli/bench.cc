@@ -65,11 +65,7 @@ class Follower {
     any_able_ = false;
     for (const json::value& backend : data.at("backends").as_array()) {
       const std::string name = text_at(backend, "name");
-      if (!backend.at("able").as_bool()) {
-        const std::string remedy = text_at(backend, "remedy");
-        progress_.say("! " + name + " cannot run here: " + text_at(backend, "reason") + (remedy.empty() ? "" : " (" + remedy + ")"));
-        continue;
-      }
+      if (!backend.at("able").as_bool()) continue;  // the runner warns of it, with its reason
       any_able_ = true;
       progress_.add_backend(name, static_cast<int>(number_at(backend, "planned")), backend.at("emulated").as_bool());
     }

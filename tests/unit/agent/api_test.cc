@@ -68,8 +68,9 @@ TEST_F(ApiTest, OverTcpOnlyTheLoopbackNamesAreHosts) {
 }
 
 TEST_F(ApiTest, ASuiteThatNamesABackendThatIsNotThereIsRefused) {
-  const Response refused = ask("POST", "/tare/v1/runs", "",
-                               "name: s\nworkloads: {w: {image: tare/probe}}\nexperiments: [{name: e, measure: start, workload: w}]\n");
+  const Response refused =
+      ask("POST", "/tare/v1/runs", "",
+          "name: s\nworkloads: {w: {image: tare/probe, ready: executed}}\nexperiments: [{name: e, measure: start, workload: w}]\n");
   EXPECT_EQ(refused.status, 400);
   EXPECT_THAT(refused.body, HasSubstr("there is no backend 'metal'"));
   EXPECT_FALSE(runs_.active());
