@@ -359,7 +359,8 @@ TEST_P(BackendContract, ProtectionsAreNamed) {
   EXPECT_TRUE(protections.contains("capabilities"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Real, BackendContract, testing::Values("metal", "container", "vm"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Real, BackendContract, testing::Values("metal", "container", "vm"),
+                         [](const auto& backend) { return backend.param; });
 
 }  // namespace
 }  // namespace tare
