@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// SIGKILL of an agent whose workloads run: the next agent removes every process, control group, link, mount and directory of theirs.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <thread>
+
+#include "agent/client.h"
+#include "core/files.h"
+#include "core/process.h"
+#include "tests/support/census.h"
+
+namespace tare {
+namespace {
+
+using namespace std::chrono_literals;
+using test::census;
+
+class AgentRecovery : public testing::TestWithParam<const char*> {
+ protected:
+  Child start(const std::vector<std::string>& arguments) {
+    Child::Options options;
+    options.argv = {TARE_BINARY_DIR "/bin/tare"};
+    options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
+    options.extra_environment = {"TARE_STATE_DIR=" + paths_.state.string(), "TARE_RUN_DIR=" + paths_.run.string()};
+    options.die_with_parent = true;
+    return Child::spawn(options);
+  }
+  bool instance_exists() const {
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(paths_.instances(), ignored)) {
+      if (entry.is_directory()) return true;
+    }
+    return false;
+  }
+
+  TempDir dir_{"/var/tmp"};
+  const Paths paths_{dir_.path() / "state", dir_.path() / "run", {}};
+};
+
+TEST_P(AgentRecovery, TheNextAgentRemovesWhatAKilledOneLeft) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const test::Census before = census(paths_);
+  const auto suite = dir_.path() / "s.yaml";
+  std::ofstream(suite) << "name: r\nbackends: [" << GetParam()
+                       << "]\nworkloads:\n  w: {image: tare/probe, command: [probe, serve, --port=18231], "
+                       << "ports: [18231, 18232], network: link, ready: {tcp: 18232}}\nexperiments:\n"
+                       << "  - {name: e, measure: start, workload: w, trials: 1, warmup: 0, timeout: 60s}\n";
+  Child agent = start({"agent"});
+  const agent::Client client(paths_.socket());
+  Deadline deadline = Deadline::in(10s);
+  while (!client.answers() && !deadline.passed()) std::this_thread::sleep_for(5ms);
+  // Its workload listens on another port than the probe asks, so the instance stays for the length of the trial.
+  client.request("POST", "/tare/v1/runs", read_file(suite));
+  deadline = Deadline::in(60s);
+  while (!instance_exists() && !deadline.passed()) std::this_thread::sleep_for(5ms);
+  ASSERT_TRUE(instance_exists());
+  std::this_thread::sleep_for(300ms);
+  agent.signal(SIGKILL);
+  agent.wait(Deadline::in(5s));
+
+  Child next = start({"agent"});
+  deadline = Deadline::in(20s);
+  while (!client.answers() && !deadline.passed()) std::this_thread::sleep_for(5ms);
+  EXPECT_FALSE(instance_exists());
+  const test::Census after = census(paths_);
+  EXPECT_EQ(after.control_groups, before.control_groups);
+  EXPECT_EQ(after.interfaces, before.interfaces);
+  EXPECT_EQ(after.mounts, before.mounts);
+  EXPECT_EQ(after.instances, before.instances);
+  EXPECT_THAT(client.get("/tare/v1/runs"), testing::HasSubstr("interrupted"));
+  next.signal(SIGTERM);
+  next.wait(Deadline::in(30s));
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, AgentRecovery, testing::Values("metal", "container"),
+                         [](const auto& chosen) { return std::string(chosen.param); });
+
+}  // namespace
+}  // namespace tare
