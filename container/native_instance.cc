@@ -123,9 +123,13 @@ void NativeInstance::has_ended(const End& end) {
   timeline_.mark(Mark::exited, end.at);
   State running = State::running;
   if (!state_.compare_exchange_strong(running, State::exited) && running == State::paused) state_ = State::exited;
-  if (!end.exit.signaled || end.exit.code != SIGKILL || killed_) return;
   const std::lock_guard lock(mutex_);
-  if (resources_) oom_ = resources_->group->usage().oom_kills.value_or(0) > 0;
+  if (!resources_) return;
+  // An instance ends with its first process. A PID namespace and a guest's kernel see to that; metal has neither.
+  if (!plan_.isolation.pid) resources_->group->kill_all(Deadline::in(1s));
+  if (end.exit.signaled && end.exit.code == SIGKILL && !killed_) {
+    oom_ = resources_->group->usage().oom_kills.value_or(0) > 0;
+  }
 }
 
 Exit NativeInstance::exit_of(const End& end) const {
