@@ -156,12 +156,10 @@ int Connection::lifecycle(virConnectPtr, virDomainPtr domain, int event, int, vo
 }
 
 void Connection::stopped(const std::string& name) {
-  std::function<void()> ended;
-  {
-    const std::lock_guard lock(mutex_);
-    if (auto found = watchers_.extract(name)) ended = std::move(found.mapped());
-  }
-  if (ended) ended();
+  // Under the lock, so that after forget() returned no call is under way.
+  const std::lock_guard lock(mutex_);
+  const auto watcher = watchers_.extract(name);
+  if (watcher) watcher.mapped()();
 }
 
 }  // namespace tare::vm

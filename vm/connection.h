@@ -53,8 +53,9 @@ class Connection {
   Domain create(const std::string& xml, const std::string& name);
   /// Process id of the domain's QEMU; nothing when libvirt runs in another root than ours.
   std::optional<int> emulator_pid(const std::string& name) const;
-  /// Calls `ended` once when libvirt says that the domain has stopped; on the event thread.
+  /// Calls `ended` once when libvirt says that the domain has stopped; on the event thread, which must not come back here.
   void on_stopped(const std::string& name, std::function<void()> ended);
+  /// When it returns, the watcher is not running and never will.
   void forget(const std::string& name);
 
  private:

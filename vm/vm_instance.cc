@@ -218,7 +218,9 @@ void VmInstance::on_exited(std::uint16_t process, const guest::Exited& exited, I
     state_ = State::exited;
     changed_.notify_all();
   }
-  channel_->send(guest::PowerOff{});
+  // The log is complete and the disk dies with the guest. A QEMU that ends by itself closes its monitor first and its process later, and
+  // libvirt then waits 200 ms; killed, it is gone at once.
+  if (!kill_emulator_process()) channel_->send(guest::PowerOff{});
 }
 
 void VmInstance::on_failure(std::uint16_t process, const guest::Failure& failure) {
@@ -236,7 +238,7 @@ void VmInstance::on_failure(std::uint16_t process, const guest::Failure& failure
 void VmInstance::on_end(const std::string& why) {
   // Reaped at once: libvirt looks for the end of QEMU in steps of 200 ms, and a process that nobody reaped has not ended.
   if (emulator_) {
-    if (why != "the channel was closed") ::syscall(SYS_pidfd_send_signal, emulator_.get(), SIGKILL, nullptr, 0);
+    if (why != "the channel was closed") kill_emulator_process();
     pollfd gone{emulator_.get(), POLLIN, 0};
     if (::poll(&gone, 1, 2000) > 0) ::waitpid(emulator_pid_, nullptr, 0);
   }
@@ -417,6 +419,12 @@ Exit VmInstance::stop(std::chrono::nanoseconds grace) {
   return *exit_;
 }
 
+bool VmInstance::kill_emulator_process() {
+  if (!emulator_) return false;
+  ::syscall(SYS_pidfd_send_signal, emulator_.get(), SIGKILL, nullptr, 0);  // fails when it is dead, which is what we want
+  return true;
+}
+
 // QEMU is our child and its disk dies with it: SIGKILL is the shortest way, and libvirt sees the monitor close.
 void VmInstance::kill_emulator() {
   {
@@ -424,11 +432,7 @@ void VmInstance::kill_emulator() {
     removing_ = true;
   }
   if (!domain_) return;
-  if (emulator_) {
-    ::syscall(SYS_pidfd_send_signal, emulator_.get(), SIGKILL, nullptr, 0);
-  } else {
-    virDomainDestroy(domain_.get());
-  }
+  if (!kill_emulator_process()) virDomainDestroy(domain_.get());
   std::unique_lock lock(mutex_);
   const bool ended = wait_until(lock, Deadline::in(kLibvirtEnd), [this] { return stopped_ && (ended_ || !channel_); });
   lock.unlock();

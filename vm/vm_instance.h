@@ -99,6 +99,7 @@ class VmInstance final : public Instance {
   std::string last_console_line() const;
   std::optional<guest::GuestUsage> ask_guest() const;
   Exit read_exec(std::unique_lock<std::mutex>& lock, std::uint16_t number, Session& session, const std::string& command, Deadline deadline);
+  bool kill_emulator_process();  // false when libvirt runs it elsewhere
   void kill_emulator();
   void release();
 
