@@ -109,6 +109,10 @@ Connection::Connection(const Paths& paths, const std::string& uri) : embedded_(u
 }
 
 Connection::~Connection() {
+  {
+    std::unique_lock lock(mutex_);
+    fewer_.wait_for(lock, std::chrono::seconds(2), [this] { return watchers_.empty(); });
+  }
   if (callback_ >= 0) virConnectDomainEventDeregisterAny(connect_.get(), callback_);
 }
 
@@ -147,6 +151,12 @@ void Connection::on_stopped(const std::string& name, std::function<void()> ended
 
 void Connection::forget(const std::string& name) {
   const std::lock_guard lock(mutex_);
+  const auto watcher = watchers_.find(name);
+  if (watcher != watchers_.end()) watcher->second = nullptr;
+}
+
+void Connection::never_started(const std::string& name) {
+  const std::lock_guard lock(mutex_);
   watchers_.erase(name);
 }
 
@@ -159,7 +169,8 @@ void Connection::stopped(const std::string& name) {
   // Under the lock, so that after forget() returned no call is under way.
   const std::lock_guard lock(mutex_);
   const auto watcher = watchers_.extract(name);
-  if (watcher) watcher.mapped()();
+  if (watcher && watcher.mapped()) watcher.mapped()();
+  fewer_.notify_all();
 }
 
 }  // namespace tare::vm

@@ -5,6 +5,7 @@
 
 #include <libvirt/libvirt.h>
 
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -55,8 +56,11 @@ class Connection {
   std::optional<int> emulator_pid(const std::string& name) const;
   /// Calls `ended` once when libvirt says that the domain has stopped; on the event thread, which must not come back here.
   void on_stopped(const std::string& name, std::function<void()> ended);
-  /// When it returns, the watcher is not running and never will.
+  /// When it returns, the watcher is not running and never will. libvirt may need 200 ms more than QEMU to see its end; the destructor
+  /// waits for those it has not told yet, so that no record of a dead domain stays on disk.
   void forget(const std::string& name);
+  /// Its creation failed: no end will be told.
+  void never_started(const std::string& name);
 
  private:
   Connection(const Paths& paths, const std::string& uri);
@@ -69,6 +73,7 @@ class Connection {
   std::unique_ptr<virConnect, CloseConnect> connect_;
   int callback_ = -1;
   std::mutex mutex_;
+  std::condition_variable fewer_;
   std::unordered_map<std::string, std::function<void()>> watchers_;
 };
 

@@ -57,11 +57,6 @@ bool VmInstance::wait_until(std::unique_lock<std::mutex>& lock, Deadline deadlin
 // ---- start
 
 void VmInstance::boot(const std::string& xml, Deadline deadline) {
-  resources_.connection->on_stopped(plan_.name, [this] {
-    const std::lock_guard lock(mutex_);
-    stopped_ = true;
-    changed_.notify_all();
-  });
   create_domain(xml);
   timeline_.mark(Mark::launched);
   channel_ = std::make_unique<Channel>(plan_.channel.string(),
@@ -74,7 +69,17 @@ void VmInstance::boot(const std::string& xml, Deadline deadline) {
 }
 
 void VmInstance::create_domain(const std::string& xml) {
-  domain_ = resources_.connection->create(xml, who_);
+  resources_.connection->on_stopped(plan_.name, [this] {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    changed_.notify_all();
+  });
+  try {
+    domain_ = resources_.connection->create(xml, who_);
+  } catch (const Error&) {
+    resources_.connection->never_started(plan_.name);
+    throw;
+  }
   if (const auto pid = resources_.connection->emulator_pid(plan_.name)) {
     emulator_pid_ = *pid;
     emulator_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));
@@ -434,9 +439,11 @@ void VmInstance::kill_emulator() {
   if (!domain_) return;
   if (!kill_emulator_process()) virDomainDestroy(domain_.get());
   std::unique_lock lock(mutex_);
-  const bool ended = wait_until(lock, Deadline::in(kLibvirtEnd), [this] { return stopped_ && (ended_ || !channel_); });
+  // The channel's thread reaps QEMU; without one, or with QEMU elsewhere, libvirt's word is all there is.
+  const bool reaped = emulator_ && channel_;
+  const bool gone = wait_until(lock, Deadline::in(kLibvirtEnd), [&] { return reaped ? ended_ : stopped_; });
   lock.unlock();
-  if (!ended) virDomainDestroy(domain_.get());  // libvirt missed it; fails when the domain is gone, which is what we want
+  if (!gone) virDomainDestroy(domain_.get());  // fails when the domain is gone, which is what we want
 }
 
 void VmInstance::release() {
