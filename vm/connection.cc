@@ -117,6 +117,7 @@ Connection::~Connection() {
 }
 
 std::string Connection::versions() const {
+  const OrphanReaper reaper(std::chrono::milliseconds(0));  // the first question makes libvirt ask the emulator of every architecture
   unsigned long library = 0, hypervisor = 0;
   virConnectGetLibVersion(connect_.get(), &library);
   virConnectGetVersion(connect_.get(), &hypervisor);

@@ -2,6 +2,7 @@
 #include "vm/orphan_reaper.h"
 
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <sstream>
@@ -13,18 +14,23 @@
 namespace tare::vm {
 namespace {
 
-bool dead_emulator(const std::string& stat) {  // "4711 (qemu-system-x86) Z …"
+// "4711 (qemu-system-x86) Z <parent> <group> <session> …". A QEMU that made itself a daemon left our session; the child that libvirt
+// forked, and waits for itself, is still in it.
+bool dead_orphan(const std::string& stat) {
   const std::size_t begin = stat.find('('), end = stat.rfind(')');
-  if (begin == std::string::npos || end == std::string::npos || end + 2 >= stat.size()) return false;
-  return stat.compare(begin + 1, 11, "qemu-system") == 0 && stat[end + 2] == 'Z';
+  if (begin == std::string::npos || end == std::string::npos || stat.compare(begin + 1, 11, "qemu-system") != 0) return false;
+  char state = 0;
+  int parent = 0, group = 0, session = 0;
+  std::istringstream fields(stat.substr(end + 1));
+  return fields >> state >> parent >> group >> session && state == 'Z' && session != ::getsid(0);
 }
 
-void reap_dead_emulators() {
+void reap_dead_orphans() {
   std::error_code error;
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", error)) {
     std::istringstream children(try_read_file(task.path() / "children").value_or(""));
     for (std::string pid; children >> pid;) {
-      if (dead_emulator(try_read_file("/proc/" + pid + "/stat").value_or(""))) ::waitpid(std::stoi(pid), nullptr, WNOHANG);
+      if (dead_orphan(try_read_file("/proc/" + pid + "/stat").value_or(""))) ::waitpid(std::stoi(pid), nullptr, WNOHANG);
     }
   }
 }
@@ -45,7 +51,7 @@ OrphanReaper::~OrphanReaper() {
 void OrphanReaper::run(std::chrono::milliseconds after) {
   std::unique_lock lock(mutex_);
   for (auto pause = after; !changed_.wait_for(lock, pause, [this] { return stop_; }); pause = std::chrono::milliseconds(10)) {
-    reap_dead_emulators();
+    reap_dead_orphans();
   }
 }
 

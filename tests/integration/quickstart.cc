@@ -71,7 +71,7 @@ std::map<int, std::map<std::string, double>> starts(const std::string& backend) 
 TEST(Quickstart, EndsWellAndPrintsTheTable) {
   const Output& output = quickstart().output;
   EXPECT_EQ(output.exit.code, 0) << output.err;
-  for (const std::string& word : {"metal", "container", "vm", "start", "micro"}) EXPECT_THAT(output.out, HasSubstr(word));
+  for (const char* word : {"metal", "container", "vm", "start", "micro"}) EXPECT_THAT(output.out, HasSubstr(word));
 }
 
 TEST(Quickstart, LeavesNothingBehind) {
