@@ -239,15 +239,16 @@ Suite load_suite(std::string text, std::string_view file_name) {
   Places places;
   const Value document = Value::parse(text, file_name);
   Map map(document);
-  const Value name = map.require("name", "begin the suite with name: and a word");
-  suite.name = name.text();
-  check_name(suite.name, name);
+  const auto name = map.take("name");
   if (const auto description = map.take("description")) suite.description = description->text();
   if (const auto backends = map.take("backends")) suite.backends = backends_of(*backends);
   if (const auto seed = map.take("seed")) suite.seed = seed->unsigned_integer();
   const auto workloads = map.take("workloads");
   const auto experiments = map.take("experiments");
   map.finish();  // before what is below, so that a misspelt section is called that and not missing
+  if (!name) document.fail("the document has no 'name'", "begin the suite with name: and a word");
+  suite.name = name->text();
+  check_name(suite.name, *name);
   if (!workloads)
     document.fail("the suite has no 'workloads'", "say what is run: workloads: {serve: {image: tare/probe, command: [probe, serve]}}");
   if (!experiments)

@@ -57,15 +57,20 @@ class Follower {
   const std::string& state() const { return state_; }
   const std::string& sentence() const { return sentence_; }
   bool any_able() const { return any_able_; }
+  bool all_able() const { return all_able_; }
   const ResultFiles& files() const { return files_; }
   Progress& progress() { return progress_; }
 
  private:
   void run_event(const json::value& data) {
     any_able_ = false;
+    all_able_ = true;
     for (const json::value& backend : data.at("backends").as_array()) {
       const std::string name = text_at(backend, "name");
-      if (!backend.at("able").as_bool()) continue;  // the runner warns of it, with its reason
+      if (!backend.at("able").as_bool()) {  // the runner warns of it, with its reason
+        all_able_ = false;
+        continue;
+      }
       any_able_ = true;
       progress_.add_backend(name, static_cast<int>(number_at(backend, "planned")), backend.at("emulated").as_bool());
     }
@@ -121,6 +126,7 @@ class Follower {
   std::string state_;
   std::string sentence_;
   bool any_able_ = true;
+  bool all_able_ = true;
 };
 
 std::string start_target(const Options& options, const std::string& file) {
@@ -156,7 +162,8 @@ int rescue(const Options& options, Follower& follower) {
 
 int verdict(const Follower& follower, const Interrupt& interrupt) {
   if (interrupt.first() != 0) return 128 + interrupt.first();
-  if (follower.state() == "ok") return 0;
+  // The rest was measured; that a backend of the suite is missing must not look like a whole result.
+  if (follower.state() == "ok") return follower.all_able() ? 0 : exit_code(Code::unsuited);
   if (follower.state() == "canceled") return exit_code(Code::canceled);
   return follower.any_able() ? exit_code(Code::failed) : exit_code(Code::unsuited);
 }

@@ -83,9 +83,11 @@ TEST_F(BadInput, AnUnknownKeyIsAnsweredWithTheNearestOne) {
 }
 
 TEST_F(BadInput, ASizeThatIsNoneIsQuoted) {
-  const Output output = run(bench("name: x\nworkloads: {w: {image: tare/probe, limits: {memory: 1XB}}}\n"));
+  std::string text = suite("[metal]", "[probe, noop]");
+  text.replace(text.find("128MiB"), 6, "1XB");
+  const Output output = run(bench(text));
   EXPECT_EQ(output.exit.code, 2);
-  EXPECT_THAT(output.err, AllOf(HasSubstr("suite.yaml:2"), HasSubstr("1XB")));
+  EXPECT_THAT(output.err, AllOf(HasSubstr("suite.yaml:8"), HasSubstr("1XB")));
 }
 
 TEST_F(BadInput, CheckFindsTheSameWithoutRunningAnything) {
@@ -189,8 +191,8 @@ TEST_F(BadInput, ADiskThatFillsInMidRunLosesNothingThatWasMeasured) {
   fs::create_directories(dir_.path() / "results");
   const std::string results = (dir_.path() / "results").string();
   std::string text = suite("[metal]", "[probe, noop]");
-  text.replace(text.find("trials: 1"), 9, "trials: 60");
-  const Output output = run(after("mount -t tmpfs -o size=24k none " + results, bench(text)));
+  text.replace(text.find("trials: 1"), 9, "trials: 120");
+  const Output output = run(after("mount -t tmpfs -o size=128k none " + results, bench(text)));
   EXPECT_EQ(output.exit.code, 1);
   EXPECT_THAT(output.err, AllOf(HasSubstr(results), HasSubstr("tare show")));
   const std::string shown = "tare show ";
@@ -201,7 +203,7 @@ TEST_F(BadInput, ADiskThatFillsInMidRunLosesNothingThatWasMeasured) {
   EXPECT_EQ(csv.exit.code, 0) << csv.err;
   std::size_t executed = 0;
   for (std::size_t p = 0; (p = csv.out.find("mark.executed", p)) != std::string::npos; ++p) ++executed;
-  EXPECT_EQ(executed, 60U);
+  EXPECT_EQ(executed, 120U);
 }
 
 TEST_F(BadInput, AnAgentKilledInMidRunLosesNothingAndLeavesNothing) {
