@@ -63,6 +63,10 @@ void AgentSession::abandon() {
   child_.reset();
 }
 
+void AgentSession::await_end() {
+  if (child_ && child_->wait(Deadline::in(kEndWithin))) child_.reset();
+}
+
 AgentSession::~AgentSession() {
   lease_.reset();
   if (!child_) return;

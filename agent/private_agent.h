@@ -25,6 +25,8 @@ class AgentSession {
   bool is_private() const { return child_.has_value(); }
   /// Lets go without waiting: the private agent sees the end of its lease and cleans up alone.
   void abandon();
+  /// Waits until a private agent that died is gone: until then the kernel's lists still show it as the owner of its instances.
+  void await_end();
 
  private:
   void start(const Paths& paths, const std::optional<std::filesystem::path>& config);

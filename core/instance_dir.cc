@@ -15,11 +15,13 @@ namespace tare {
 namespace fs = std::filesystem;
 namespace {
 
-// Field 22 of /proc/<pid>/stat, "starttime", in clock ticks since boot; the command name in field 2 may hold spaces and ')'.
+// Nothing for a process that is gone or a zombie. Field 22 of /proc/<pid>/stat, "starttime", in clock ticks since boot; the command name in
+// field 2 may hold spaces and ')'.
 std::optional<std::string> start_time(const std::string& pid) {
   const auto stat = try_read_file("/proc/" + pid + "/stat");
   if (!stat) return std::nullopt;
   std::size_t at = stat->rfind(')');
+  if (at == std::string::npos || at + 2 >= stat->size() || (*stat)[at + 2] == 'Z' || (*stat)[at + 2] == 'X') return std::nullopt;
   for (int field = 2; field < 22 && at != std::string::npos; ++field) at = stat->find(' ', at + 1);
   if (at == std::string::npos) return std::nullopt;
   return stat->substr(at + 1, stat->find(' ', at + 1) - at - 1);

@@ -148,8 +148,9 @@ void print_result(const Client& client, const Options& options, const Follower& 
 }
 
 // The agent is dead in mid-run. A fresh one marks the run as interrupted, removes what was left on the host, and still has every sample.
-int rescue(const Options& options, Follower& follower) {
+int rescue(const Options& options, AgentSession& session, Follower& follower) {
   follower.progress().end();
+  session.await_end();
   note("tare: the agent ended in mid-run; what was measured is kept in " + follower.files().directory().string());
   try {
     const AgentSession fresh(Paths::from_environment(), options.config);
@@ -162,6 +163,7 @@ int rescue(const Options& options, Follower& follower) {
 
 int verdict(const Follower& follower, const Interrupt& interrupt) {
   if (interrupt.first() != 0) return 128 + interrupt.first();
+  if (follower.state() == "ok" && !follower.files().intact()) return exit_code(Code::exhausted);
   // The rest was measured; that a backend of the suite is missing must not look like a whole result.
   if (follower.state() == "ok") return follower.all_able() ? 0 : exit_code(Code::unsuited);
   if (follower.state() == "canceled") return exit_code(Code::canceled);
@@ -192,7 +194,7 @@ int bench(const Options& options, const MakeBackends&) {
     client.events(
         follower.base() + "/events", interrupt, [&](const SseParser::Message& m) { return follower.take(m); }, on_interrupt);
   } catch (const AgentGone&) {
-    return rescue(options, follower);
+    return rescue(options, session, follower);
   }
   follower.progress().end();
   if (!follower.sentence().empty()) note("tare: run " + follower.run() + ": " + follower.sentence());

@@ -224,7 +224,7 @@ TEST(HostileSuite, NestsOfAliasesCostNothing) {
     line << "]\n";
     bomb += line.str();
   }
-  EXPECT_THAT(sentence_for(bomb), HasSubstr("has no 'name'"));
+  EXPECT_THAT(sentence_for(bomb), HasSubstr("unknown key 'a0'"));
   EXPECT_THAT(sentence_for("name: a\nworkloads: &w {w: *w}\nexperiments: []\n"), HasSubstr("h.yaml:")) << "a node inside itself";
 }
 
