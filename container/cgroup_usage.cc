@@ -19,9 +19,8 @@ std::optional<nanoseconds> from_microseconds(std::optional<std::uint64_t> number
   return number ? std::optional<nanoseconds>(microseconds(*number)) : std::nullopt;
 }
 
-// cpuacct.stat counts in USER_HZ, which is 100 on every architecture that tare runs on.
-std::optional<nanoseconds> from_ticks(std::optional<std::uint64_t> number) {
-  return number ? std::optional<nanoseconds>(std::chrono::milliseconds(10 * *number)) : std::nullopt;
+std::optional<nanoseconds> from_nanoseconds(std::optional<std::uint64_t> number) {
+  return number ? std::optional<nanoseconds>(*number) : std::nullopt;
 }
 
 template <typename T>
@@ -86,11 +85,10 @@ void read_v1(const std::map<std::string, fs::path>& groups, Usage& usage) {
     const auto found = groups.find(controller);
     return found == groups.end() ? fs::path("/nonexistent") : found->second / file;
   };
-  if (const auto total = try_read_number(in("cpuacct", "cpuacct.usage"))) usage.cpu = nanoseconds(*total);
-  if (const auto cpu = try_read_file(in("cpuacct", "cpuacct.stat"))) {
-    usage.cpu_user = from_ticks(keyed_number(*cpu, "user"));
-    usage.cpu_system = from_ticks(keyed_number(*cpu, "system"));
-  }
+  // Not cpuacct.stat, which has the same two sums in ticks of 10 ms: a start takes less.
+  usage.cpu = from_nanoseconds(try_read_number(in("cpuacct", "cpuacct.usage")));
+  usage.cpu_user = from_nanoseconds(try_read_number(in("cpuacct", "cpuacct.usage_user")));
+  usage.cpu_system = from_nanoseconds(try_read_number(in("cpuacct", "cpuacct.usage_sys")));
   usage.memory = bytes(try_read_number(in("memory", "memory.usage_in_bytes")));
   usage.memory_peak = bytes(try_read_number(in("memory", "memory.max_usage_in_bytes")));
   read_v1_io(in("blkio", "blkio.throttle.io_service_bytes"), usage.io_read, usage.io_write);

@@ -13,8 +13,8 @@ namespace tare {
 /// Every field is absent when the host cannot tell; never 0 for that. Counters count from the instance's start.
 struct Usage {
   std::optional<std::chrono::nanoseconds> cpu;         // v2 "usage_usec" of cpu.stat; v1 cpuacct.usage
-  std::optional<std::chrono::nanoseconds> cpu_user;    // v2 "user_usec"; v1 "user" of cpuacct.stat (ticks of 10 ms)
-  std::optional<std::chrono::nanoseconds> cpu_system;  // v2 "system_usec"; v1 "system" of cpuacct.stat
+  std::optional<std::chrono::nanoseconds> cpu_user;    // v2 "user_usec"; v1 cpuacct.usage_user
+  std::optional<std::chrono::nanoseconds> cpu_system;  // v2 "system_usec"; v1 cpuacct.usage_sys
   std::optional<Bytes> memory;                         // v2 memory.current; v1 memory.usage_in_bytes
   std::optional<Bytes> memory_peak;                    // v2 memory.peak (kernel ≥ 5.19); v1 memory.max_usage_in_bytes
   std::optional<Bytes> memory_pss;                     // sum of "Pss" in /proc/<pid>/smaps_rollup over the process tree

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What libvirt and tare add to a start: `requested → init` of our backend beside the same QEMU command line started by hand, with the same
-// kernel, initramfs, disks, accelerator and clock. A boot takes two seconds where it is emulated, so 20 samples are the default.
+// kernel, initramfs, disks, accelerator and clock. A boot takes two seconds where it is emulated: -n 20 for a
+// quick look.
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -216,11 +217,10 @@ int run(perf::Report& report) {
               probe.accelerator);
   ByHand by_hand(paths, plan_by_hand(paths, settings, rootfs, probe));
   const std::vector<perf::Subject> subjects = {{"tare", [&] { return ours.sample(); }}, {"QEMU by hand", [&] { return by_hand.sample(); }}};
-  const int count = report.samples() == 100 ? 20 : report.samples();
   for (const auto& [mode, gap] : {std::pair{"idle", 20ms}, {"hot", 0ms}}) {
     const std::string name = std::string("vm.start.") + mode;
     if (!report.wants(name)) continue;
-    const auto samples = perf::interleave(subjects, count, gap);
+    const auto samples = perf::interleave(subjects, report.samples(), gap);
     report.ratio(name + ".init", samples[0], samples[1], 1.15);
     if (samples[0].values.size() != samples[1].values.size()) continue;
     std::vector<double> added;

@@ -115,7 +115,8 @@ TEST_F(Tree, LayoutOfTheHybrid) {
 
 TEST_F(Tree, UsageOfV1) {
   file("cpuacct/cpuacct.usage", "1234567\n");
-  file("cpuacct/cpuacct.stat", "user 3\nsystem 4\n");
+  file("cpuacct/cpuacct.usage_user", "1000000\n");
+  file("cpuacct/cpuacct.usage_sys", "234567\n");
   file("memory/memory.usage_in_bytes", "4096\n");
   file("memory/memory.max_usage_in_bytes", "8192\n");
   file("memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
@@ -126,8 +127,8 @@ TEST_F(Tree, UsageOfV1) {
   for (const char* name : {"cpuacct", "memory", "blkio", "pids"}) paths.v1[name] = at(name);
   const Usage usage = cgroup_usage(paths);
   EXPECT_EQ(usage.cpu, std::chrono::nanoseconds(1234567));
-  EXPECT_EQ(usage.cpu_user, std::chrono::milliseconds(30));
-  EXPECT_EQ(usage.cpu_system, std::chrono::milliseconds(40));
+  EXPECT_EQ(usage.cpu_user, std::chrono::nanoseconds(1000000));
+  EXPECT_EQ(usage.cpu_system, std::chrono::nanoseconds(234567));
   EXPECT_EQ(usage.memory, Bytes{4096});
   EXPECT_EQ(usage.memory_peak, Bytes{8192});
   EXPECT_EQ(usage.io_read, Bytes{101});
