@@ -23,16 +23,15 @@ AgentSession::AgentSession(const Paths& paths, const std::optional<std::filesyst
 }
 
 void AgentSession::start(const Paths& paths, const std::optional<std::filesystem::path>& config) {
-  std::error_code error;
-  std::filesystem::create_directories(paths.run, error);
-  if (error) {
-    throw Error(Code::unsuited, "make directory " + paths.run.string() + ": " + error.message(),
-                "run as root, or set TARE_RUN_DIR to a directory that you may write");
-  }
   directory_ = paths.run / ("private-" + std::to_string(::getpid()));
   remove_tree(directory_);  // of a process that had our id before
-  std::filesystem::create_directory(directory_);
-  std::filesystem::permissions(directory_, std::filesystem::perms::owner_all);
+  std::error_code error;
+  std::filesystem::create_directories(directory_, error);
+  if (!error) std::filesystem::permissions(directory_, std::filesystem::perms::owner_all, error);
+  if (error) {
+    throw Error(Code::unsuited, "make directory " + directory_.string() + ": " + error.message(),
+                "run as root, or set TARE_RUN_DIR to a directory that you may write");
+  }
   std::array<int, 2> pipe{};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) throw_errno("make a pipe");
   const Fd far(pipe[0]);

@@ -159,6 +159,9 @@ void become_workload(const ChildSetup& setup) {
   if (joins) {
     report.at("join namespaces");
     report.check(setns(setup.join, namespaces_to_join(plan.isolation)));
+    // setns(2) leads to the root of the mount namespace, which is not the instance's where the launcher itself lives in a chroot.
+    report.check(fchdir(setup.join_root));
+    report.check(chroot("."));
   } else {
     report.at("cgroup namespace");
     if (plan.isolation.cgroup) report.check(unshare(CLONE_NEWCGROUP));

@@ -45,8 +45,9 @@ struct ChildSetup {
   std::vector<char*> environment;
   std::vector<int> tasks;
   int netns = -1;
-  int root = -1;  // the root file system, mounted nowhere
-  int join = -1;  // pidfd of the process to join
+  int root = -1;       // the root file system, mounted nowhere
+  int join = -1;       // pidfd of the process to join
+  int join_root = -1;  // its root directory
   int in = -1;
   int out = -1;
   int err = -1;

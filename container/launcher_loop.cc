@@ -220,11 +220,14 @@ void LauncherLoop::launch(Process& process, const StartRequest& request, const s
   setup.in = null_.get();
 
   Fd joined;
+  Fd joined_root;
   if (!process.plan.join.empty()) {
     const auto target = processes_.find(process.plan.join);
     if (target == processes_.end() || target->second->ended) throw LaunchFailure{"join", ESRCH, process.plan.join};
     joined = open_pidfd(target->second->pid);
     setup.join = joined.get();
+    joined_root = open_root_of(target->second->pid);
+    setup.join_root = joined_root.get();
     process.plan.isolation = target->second->plan.isolation;
   }
   process.pid = clone_child(setup, cgroup);

@@ -13,7 +13,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <ctime>
 
@@ -65,6 +64,14 @@ Fd open_log(const std::string& path) {
 
 Fd open_pidfd(pid_t pid) {
   Fd fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0U)));
+  if (!fd) throw LaunchFailure{"join", errno, ""};
+  return fd;
+}
+
+Fd open_root_of(pid_t pid) {
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/%d/root", pid);
+  Fd fd(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!fd) throw LaunchFailure{"join", errno, ""};
   return fd;
 }

@@ -29,6 +29,8 @@ std::int64_t monotonic_now();
 std::pair<Fd, Fd> make_pipe();
 Fd open_log(const std::string& path);
 Fd open_pidfd(pid_t pid);
+/// The root directory of a process, as it sees it. Throws LaunchFailure.
+Fd open_root_of(pid_t pid);
 /// Throws LaunchFailure. In the child it never returns.
 pid_t clone_child(const ChildSetup& setup, int cgroup_directory);
 /// Writes head and content, which follows the head's room in `buffer`; bytes written: 0 when the disk is full.
