@@ -58,6 +58,7 @@ class BadInput : public testing::Test {
     return wrapped;
   }
   Output run(const std::vector<std::string>& command) { return run_tool(command, Deadline::in(seconds(170))); }
+  void kill_agent_in_mid_run(const std::string& text, long lines);
   // samples.csv of the only run in the results directory.
   std::string samples() const {
     for (const auto& entry : fs::directory_iterator(dir_.path() / "results")) return read_file(entry.path() / "samples.csv");
@@ -207,36 +208,45 @@ TEST_F(BadInput, ADiskThatFillsInMidRunLosesNothingThatWasMeasured) {
   EXPECT_EQ(executed, 120U);
 }
 
-TEST_F(BadInput, AnAgentKilledInMidRunLosesNothingAndLeavesNothing) {
-  std::string text = suite("[metal, container]", "[probe, idle]");
-  text.replace(text.find("ready: exit"), 11, "ready: executed");
-  text.replace(text.find("trials: 1"), 9, "trials: 2000");
-  const auto command = bench(text);
+// Kills the private agent, which is the client's child, once `lines` of samples are on disk, and waits for the client.
+void BadInput::kill_agent_in_mid_run(const std::string& text, long lines) {
   const Fd log = open_file(dir_.path() / "log", O_RDWR | O_CREAT);
   Child::Options options;
-  options.argv = command;
+  options.argv = bench(text);
   options.stderr_fd = log.get();
   Child client = Child::spawn(options);
-  // The private agent is the client's child; it is killed once a few trials are on disk.
-  const Deadline deadline = Deadline::in(seconds(60));
+  const Deadline deadline = Deadline::in(seconds(100));
   std::string measured;
-  while (std::count(measured.begin(), measured.end(), '\n') < 50 && !deadline.passed()) {
+  while (std::count(measured.begin(), measured.end(), '\n') < lines && !deadline.passed()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    if (fs::exists(dir_.path() / "results") && !fs::is_empty(dir_.path() / "results")) {
-      try {
-        measured = samples();
-      } catch (const Error&) {  // not there yet
-      }
+    try {
+      measured = samples();
+    } catch (const std::exception&) {  // not there yet
     }
   }
-  const std::string children = read_file("/proc/" + std::to_string(client.pid()) + "/task/" + std::to_string(client.pid()) + "/children");
-  ASSERT_NE(children, "");
+  const std::string pid = std::to_string(client.pid());
+  const std::string children = read_file("/proc/" + pid + "/task/" + pid + "/children");
+  ASSERT_NE(children, "") << read_file(dir_.path() / "log");
   ASSERT_EQ(::kill(std::stoi(children), SIGKILL), 0);
   const auto exit = client.wait(Deadline::in(seconds(60)));
   ASSERT_TRUE(exit.has_value());
   EXPECT_EQ(exit->code, 1);
-  EXPECT_THAT(read_file(dir_.path() / "log"), HasSubstr("agent"));
+  EXPECT_THAT(read_file(dir_.path() / "log"), HasSubstr("the agent ended in mid-run"));
   EXPECT_THAT(samples(), HasSubstr(measured));
+}
+
+TEST_F(BadInput, AnAgentKilledInMidRunLosesNothingAndLeavesNothing) {
+  std::string text = suite("[metal, container]", "[probe, idle]");
+  text.replace(text.find("ready: exit"), 11, "ready: executed");
+  text.replace(text.find("trials: 1"), 9, "trials: 2000");
+  kill_agent_in_mid_run(text, 50);
+}
+
+TEST_F(BadInput, AnAgentKilledWhileAVmRunsLeavesNoVm) {
+  std::string text = suite("[vm]", "[probe, serve, --port=18999]", "    ports: [18999]\n");
+  text.replace(text.find("ready: exit"), 11, "ready: {http: {port: 18999, path: /}}");
+  text.replace(text.find("trials: 1"), 9, "trials: 2000");
+  kill_agent_in_mid_run(text, 10);
 }
 
 TEST_F(BadInput, AnInterruptStopsCleanlyAndKeepsWhatIsThere) {
