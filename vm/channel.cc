@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/channel.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -9,6 +10,12 @@
 #include <cstring>
 
 namespace tare::vm {
+namespace {
+
+// More than any process' arguments and environment with their frames: execve takes 2 MiB. So a guest that hangs costs no more.
+constexpr std::size_t kMostQueued = 8 << 20;
+
+}  // namespace
 
 void ClockMap::add(Instant sent, std::int64_t guest_nanoseconds, Instant received) {
   const std::int64_t round_trip = (received - sent).count();
@@ -35,33 +42,67 @@ void Channel::listen() {
   receiver_ = std::thread([this] { receive(); });
 }
 
-Channel::~Channel() {
+void Channel::end() {
   ::shutdown(socket_.get(), SHUT_RDWR);
   if (receiver_.joinable()) receiver_.join();
 }
 
-void Channel::send_text(guest::Type type, const std::string& text, std::uint16_t process) {
+Channel::~Channel() { end(); }
+
+void Channel::queue_text(guest::Type type, const std::string& text, std::uint16_t process) {
   const std::lock_guard lock(sending_);
-  const std::size_t size = guest::encode_frame(type, process, sent_, text, buffer_);
+  const std::size_t size = guest::encode_frame(type, process, queued_, text, buffer_);
   if (size == 0) throw Error(Code::invalid, "'" + text.substr(0, 40) + "…' is longer than one argument may be");
-  transmit(size);
+  append(size);
 }
 
-void Channel::send_setting(guest::Setting::Key key, const std::string& text) {
+void Channel::queue_setting(guest::Setting::Key key, const std::string& text) {
   guest::Setting setting;
   setting.key = static_cast<std::uint8_t>(key);
   setting.text = text;
-  send(setting);
+  queue(setting);
 }
 
-void Channel::transmit(std::size_t size) {
+void Channel::append(std::size_t size) {
   if (size == 0) throw Error(Code::invalid, "a message to the guest is too long");
-  ++sent_;
-  for (std::size_t done = 0; done < size;) {
-    const ssize_t count = ::send(socket_.get(), buffer_.data() + done, size - done, MSG_NOSIGNAL);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw Error(Code::failed, errno_text("send to the guest"));
-    done += static_cast<std::size_t>(count);
+  if (outgoing_.size() + size > kMostQueued) throw Error(Code::exhausted, "the guest does not read: its queue of messages is full");
+  ++queued_;
+  outgoing_.append(buffer_.data(), size);
+  bytes_queued_ += size;
+}
+
+// 0 when nothing is left, else the errno that stopped it.
+int Channel::write_some() {
+  const std::lock_guard lock(sending_);
+  std::size_t done = 0;
+  int error = 0;
+  while (done < outgoing_.size() && error == 0) {
+    const ssize_t count = ::send(socket_.get(), outgoing_.data() + done, outgoing_.size() - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (count < 0 && errno != EINTR) error = errno;
+    if (count > 0) done += static_cast<std::size_t>(count);
+  }
+  outgoing_.erase(0, done);
+  bytes_written_ += done;
+  return error;
+}
+
+void Channel::flush(Deadline deadline) {
+  std::uint64_t goal = 0;
+  {
+    const std::lock_guard lock(sending_);
+    goal = bytes_queued_;
+  }
+  for (;;) {
+    const int error = write_some();
+    if (error == 0) return;
+    if (error != EAGAIN) throw Error(Code::failed, errno_text("send to the guest", error));
+    {
+      const std::lock_guard lock(sending_);
+      if (bytes_written_ >= goal) return;  // what is left came later and is others' to wait for
+    }
+    if (deadline.passed()) throw Error(Code::timeout, "the guest did not read what was sent to it in time");
+    pollfd writable{socket_.get(), POLLOUT, 0};
+    ::poll(&writable, 1, deadline.poll_timeout());
   }
 }
 
@@ -85,6 +126,7 @@ std::string Channel::pump() {
     const Instant arrived = Instant::now();
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) return "the channel was closed";
+    write_some();  // it is alive: what a deadline left may go now
     parser.filled(static_cast<std::size_t>(count));
     guest::Frame frame;
     guest::Parser::Result result;

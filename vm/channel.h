@@ -2,6 +2,7 @@
 // The host's end of the channel to a guest, and the mapping of the guest's clock to the host's.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -33,37 +34,63 @@ class ClockMap {
 };
 
 /// Thread-safe for sending; one thread of its own receives.
+///
+/// A message is queued and then written without blocking for ever: a guest that hangs does not read. What a deadline leaves in the queue
+/// goes out before the next message, so the stream stays whole, and a sequence that was queued at once arrives at once or not at all.
 class Channel {
  public:
   struct Callbacks {
     std::function<void(const guest::Frame&, Instant arrived)> frame;  // on the receiving thread
     std::function<void(const std::string& why)> ended;                // the guest is gone or sends nonsense; the last call of that thread
   };
+  /// What send() waits for a guest to read when it is given no deadline.
+  static constexpr std::chrono::seconds kPatience{5};
+
   /// Connects to the socket on which QEMU listens. What is sent before the guest has opened its port waits there. Throws Error(failed).
   Channel(const std::string& path, Callbacks callbacks);
   /// Begins to receive: callbacks come from now on.
   void listen();
-  /// Ends the connection and its thread. Not from a callback.
+  /// Ends the connection and its thread: no callback runs after it. Not from a callback. Idempotent.
+  void end();
   ~Channel();
 
+  /// Queues a message and does no more.
   template <class Message>
-  void send(const Message& message, std::uint16_t process = 0) {
+  void queue(const Message& message, std::uint16_t process = 0) {
     const std::lock_guard lock(sending_);
-    transmit(guest::encode(message, process, sent_, buffer_));
+    append(guest::encode(message, process, queued_, buffer_));
   }
   /// An `argument` or `environment` frame. Throws Error(invalid) when the text is longer than a kernel takes.
-  void send_text(guest::Type type, const std::string& text, std::uint16_t process = 0);
-  void send_setting(guest::Setting::Key key, const std::string& text);
+  void queue_text(guest::Type type, const std::string& text, std::uint16_t process = 0);
+  void queue_setting(guest::Setting::Key key, const std::string& text);
+  /// Returns when all that was queued before is written. Throws Error(timeout) at the deadline, Error(failed) when the guest is gone.
+  void flush(Deadline deadline);
+
+  template <class Message>
+  void send(const Message& message, std::uint16_t process = 0, Deadline deadline = Deadline::in(kPatience)) {
+    queue(message, process);
+    flush(deadline);
+  }
+  /// Queues it and writes what the socket takes now. Never waits, never throws for a guest that is gone: its end is told by `ended`.
+  template <class Message>
+  void post(const Message& message, std::uint16_t process = 0) {
+    queue(message, process);
+    write_some();
+  }
 
  private:
   void receive();
   std::string pump();
-  void transmit(std::size_t size);
+  void append(std::size_t size);
+  int write_some();
 
   Fd socket_;
   Callbacks callbacks_;
-  std::mutex sending_;
-  std::uint32_t sent_ = 0;
+  std::mutex sending_;  // this and what follows up to the thread
+  std::uint32_t queued_ = 0;
+  std::uint64_t bytes_queued_ = 0;
+  std::uint64_t bytes_written_ = 0;
+  std::string outgoing_;
   std::vector<char> buffer_;
   std::thread receiver_;
 };

@@ -63,7 +63,7 @@ void VmInstance::boot(const std::string& xml, Deadline deadline) {
                                        Channel::Callbacks{[this](const guest::Frame& frame, Instant arrived) { on_frame(frame, arrived); },
                                                           [this](const std::string& why) { on_end(why); }});
   channel_->listen();
-  send_work();
+  send_work(deadline);
   await_executed(deadline);
   map_marks();
 }
@@ -86,24 +86,29 @@ void VmInstance::create_domain(const std::string& xml) {
   }
 }
 
-void VmInstance::send_work() {
+void VmInstance::send_work(Deadline deadline) {
   using Key = guest::Setting::Key;
-  const std::lock_guard lock(sending_);
   Channel& channel = *channel_;
-  channel.send_setting(Key::hostname, work_.hostname);
+  channel.queue_setting(Key::hostname, work_.hostname);
   if (!work_.address.empty()) {
-    channel.send_setting(Key::address, work_.address);
-    channel.send_setting(Key::gateway, work_.gateway);
-    channel.send_setting(Key::gateway_mac, work_.gateway_mac);
+    channel.queue_setting(Key::address, work_.address);
+    channel.queue_setting(Key::gateway, work_.gateway);
+    channel.queue_setting(Key::gateway_mac, work_.gateway_mac);
   }
-  channel.send_setting(Key::program, work_.program);
-  channel.send_setting(Key::directory, work_.directory);
-  for (const std::string& text : work_.arguments) channel.send_text(guest::Type::argument, text);
-  for (const std::string& text : work_.environment) channel.send_text(guest::Type::environment, text);
+  channel.queue_setting(Key::program, work_.program);
+  channel.queue_setting(Key::directory, work_.directory);
+  for (const std::string& text : work_.arguments) channel.queue_text(guest::Type::argument, text);
+  for (const std::string& text : work_.environment) channel.queue_text(guest::Type::environment, text);
   guest::Start start;
   start.pids = work_.pids;
   start.restricted = work_.restricted ? 1 : 0;
-  channel.send(start);
+  channel.queue(start);
+  try {
+    channel.flush(deadline);
+  } catch (const Error& error) {
+    // A guest that ended, or that never read: what it printed says more than the socket does.
+    throw Error(error.code(), who_ + ": " + error.sentence() + last_console_line(), "raise start_timeout, or see `tare doctor`");
+  }
 }
 
 void VmInstance::await_executed(Deadline deadline) {
@@ -183,7 +188,7 @@ void VmInstance::ping() {
   guest::Ping message;
   message.id = ++last_ping_;
   ping_sent_ = Instant::now();
-  channel_->send(message);
+  channel_->post(message);
 }
 
 void VmInstance::on_pong(const guest::Pong& pong, Instant arrived) {
@@ -225,7 +230,7 @@ void VmInstance::on_exited(std::uint16_t process, const guest::Exited& exited, I
   }
   // The log is complete and the disk dies with the guest. A QEMU that ends by itself closes its monitor first and its process later, and
   // libvirt then waits 200 ms; killed, it is gone at once.
-  if (!kill_emulator_process()) channel_->send(guest::PowerOff{});
+  if (!kill_emulator_process()) channel_->post(guest::PowerOff{});
 }
 
 void VmInstance::on_failure(std::uint16_t process, const guest::Failure& failure) {
@@ -283,11 +288,7 @@ std::optional<guest::GuestUsage> VmInstance::ask_guest() const {
   if (state_.load() != State::running || ended_) return guest_usage_;
   guest::UsageRequest request;
   request.id = next_request_++;
-  try {
-    channel_->send(request);
-  } catch (const Error&) {  // it is ending just now
-    return guest_usage_;
-  }
+  channel_->post(request);
   wait_until(lock, Deadline::in(kGuestAnswer), [&] { return ended_ || exit_ || (guest_usage_ && guest_usage_->id >= request.id); });
   return guest_usage_;
 }
@@ -348,18 +349,32 @@ void VmInstance::resume() {
   state_ = State::running;
 }
 
-Exit VmInstance::read_exec(std::unique_lock<std::mutex>& lock, std::uint16_t number, Session& session, const std::string& command,
-                           Deadline deadline) {
+void VmInstance::queue_exec(std::uint16_t number, const std::vector<std::string>& command) {
+  for (const std::string& text : command) {  // all before the first: a half-sent list would become part of the next one
+    if (text.size() > guest::kMaxPayload) throw Error(Code::invalid, who_ + ": exec: an argument is longer than a kernel takes");
+  }
+  const std::lock_guard lock(sending_);
+  channel_->queue_setting(guest::Setting::Key::directory, work_.directory);
+  for (const std::string& text : command) channel_->queue_text(guest::Type::argument, text);
+  for (const std::string& text : work_.environment) channel_->queue_text(guest::Type::environment, text);
+  guest::Exec exec;
+  exec.restricted = work_.restricted ? 1 : 0;
+  channel_->queue(exec, number);
+}
+
+ExecResult VmInstance::read_exec(std::uint16_t number, const std::string& command, Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  Session& session = sessions_.at(number);
   const auto done = [&] { return session.exit || session.failure || ended_ || exit_; };
   if (!wait_until(lock, deadline, done)) {
     guest::Signal kill;
     kill.number = SIGKILL;
-    channel_->send(kill, number);
+    channel_->post(kill, number);
     throw Error(Code::timeout, who_ + ": exec of '" + command + "' did not end in time; it was killed");
   }
   if (session.failure) throw *session.failure;
   if (!session.exit) throw Error(Code::failed, who_ + ": the instance ended before exec of '" + command + "' did");
-  return *session.exit;
+  return {*session.exit, std::move(session.out), std::move(session.err)};
 }
 
 ExecResult VmInstance::exec(const std::vector<std::string>& command, Deadline deadline) {
@@ -372,26 +387,18 @@ ExecResult VmInstance::exec(const std::vector<std::string>& command, Deadline de
     while (number == 0 || sessions_.contains(number));
     sessions_.try_emplace(number);
   }
-  {
-    const std::lock_guard lock(sending_);
-    channel_->send_setting(guest::Setting::Key::directory, work_.directory);
-    for (const std::string& text : command) channel_->send_text(guest::Type::argument, text);
-    for (const std::string& text : work_.environment) channel_->send_text(guest::Type::environment, text);
-    guest::Exec exec;
-    exec.restricted = work_.restricted ? 1 : 0;
-    channel_->send(exec, number);
-  }
-  std::unique_lock lock(mutex_);
-  const auto session = sessions_.find(number);
+  const auto forget = [&] {
+    const std::lock_guard lock(mutex_);
+    sessions_.erase(number);
+  };
   try {
-    ExecResult result;
-    result.exit = read_exec(lock, number, session->second, command[0], deadline);
-    result.out = std::move(session->second.out);
-    result.err = std::move(session->second.err);
-    sessions_.erase(session);
+    queue_exec(number, command);
+    channel_->flush(deadline);
+    ExecResult result = read_exec(number, command[0], deadline);
+    forget();
     return result;
   } catch (...) {
-    sessions_.erase(session);
+    forget();
     throw;
   }
 }
@@ -407,7 +414,7 @@ Exit VmInstance::stop(std::chrono::nanoseconds grace) {
     guest::Signal kill;
     kill.number = SIGKILL;
     kill.whole_tree = 1;
-    channel_->send(kill);
+    channel_->post(kill);
     if (const auto exit = wait(Deadline::in(kAfterKill))) return *exit;
   } catch (const Error&) {  // it ended while we asked it to
     const std::lock_guard lock(mutex_);

@@ -78,7 +78,7 @@ class VmInstance final : public Instance {
   };
 
   void create_domain(const std::string& xml);
-  void send_work();
+  void send_work(Deadline deadline);
   void await_executed(Deadline deadline);
   void map_marks();
   void mark_guest(Mark mark, const GuestMark& reading);
@@ -98,7 +98,8 @@ class VmInstance final : public Instance {
   void require_running(std::string_view action) const;
   std::string last_console_line() const;
   std::optional<guest::GuestUsage> ask_guest() const;
-  Exit read_exec(std::unique_lock<std::mutex>& lock, std::uint16_t number, Session& session, const std::string& command, Deadline deadline);
+  void queue_exec(std::uint16_t number, const std::vector<std::string>& command);
+  ExecResult read_exec(std::uint16_t number, const std::string& command, Deadline deadline);
   bool kill_emulator_process();  // false when libvirt runs it elsewhere
   void kill_emulator();
   void release();
