@@ -68,6 +68,8 @@ class Trial {
     const std::unique_ptr<Instance> instance = backend_.start(workload_, timeline_);
     // Whoever waits for the instance then sees it end, within milliseconds.
     const std::stop_callback on_stop(stop, [&] {
+      const std::scoped_lock lock(stop_mutex_);
+      if (removing_) return;
       try {
         instance->signal(SIGKILL);
       } catch (const std::exception&) {  // it has ended already, or its deadline will end it
@@ -82,10 +84,19 @@ class Trial {
     }
   }
 
+  // A request to stop comes on another thread, and must not signal what is being taken apart.
+  void remove(Instance& instance) {
+    {
+      const std::scoped_lock lock(stop_mutex_);
+      removing_ = true;
+    }
+    instance.remove();
+  }
+
   // Removes what is left of a failed trial here, where what could not be removed can still be said; a destructor would keep it to itself.
-  [[noreturn]] static void give_up(Instance& instance, const Error& cause) {
+  [[noreturn]] void give_up(Instance& instance, const Error& cause) {
     try {
-      instance.remove();
+      remove(instance);
     } catch (const Error& left) {
       throw Error(cause.code(), cause.sentence() + "; then " + left.sentence(), cause.hint());
     }
@@ -104,7 +115,7 @@ class Trial {
       instance.stop(workload_.stop_grace);
       if (const auto at_end = instance.usage().cpu) own_cpu_ = at_end;
     }
-    instance.remove();
+    remove(instance);
     if (stop.stop_requested()) return;
     if (is_probe()) {
       for (const ProbeValue& value : parse_probe_output(record_.raw_output)) add("probe." + value.name, value.unit, value.value);
@@ -167,9 +178,12 @@ class Trial {
     time("usage.cpu", u.cpu);
     time("usage.cpu_user", u.cpu_user);
     time("usage.cpu_system", u.cpu_system);
-    bytes("usage.memory", u.memory);
     bytes("usage.memory_peak", u.memory_peak);
-    bytes("usage.memory_pss", u.memory_pss);
+    if (!is_probe()) {  // its processes are gone by now; what is left in the group is not what it used
+      bytes("usage.memory", u.memory);
+      bytes("usage.memory_pss", u.memory_pss);
+      count("usage.processes", u.processes);
+    }
     bytes("usage.io_read", u.io_read);
     bytes("usage.io_write", u.io_write);
     count("usage.io_reads", u.io_reads);
@@ -178,7 +192,6 @@ class Trial {
     bytes("usage.network_transmit", u.network_transmit);
     count("usage.switches_voluntary", u.switches_voluntary);
     count("usage.switches_involuntary", u.switches_involuntary);
-    count("usage.processes", u.processes);
     count("usage.oom_kills", u.oom_kills);
     time("usage.guest_cpu", u.guest_cpu);
     bytes("usage.guest_memory_used", u.guest_memory_used);
@@ -209,6 +222,8 @@ class Trial {
   Backend& backend_;
   TrialExtras& extras_;
   TrialRecord record_;
+  std::mutex stop_mutex_;
+  bool removing_ = false;
   Timeline timeline_;  // outlives the instance, which marks it
   std::optional<std::chrono::nanoseconds> own_cpu_;
 };
