@@ -125,6 +125,9 @@ TEST_F(Tree, UsageOfV1) {
   file("pids/pids.current", "3\n");
   CgroupPaths paths;
   for (const char* name : {"cpuacct", "memory", "blkio", "pids"}) paths.v1[name] = at(name);
+  file("memory/cgroup.procs", "12\n");
+  file("proc/12/io", "rchar: 9\nwchar: 9\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 0\n");
+  paths.proc = at("proc");
   const Usage usage = cgroup_usage(paths);
   EXPECT_EQ(usage.cpu, std::chrono::nanoseconds(1234567));
   EXPECT_EQ(usage.cpu_user, std::chrono::nanoseconds(1000000));
@@ -132,9 +135,9 @@ TEST_F(Tree, UsageOfV1) {
   EXPECT_EQ(usage.memory, Bytes{4096});
   EXPECT_EQ(usage.memory_peak, Bytes{8192});
   EXPECT_EQ(usage.io_read, Bytes{101});
-  EXPECT_EQ(usage.io_write, Bytes{202});
+  EXPECT_EQ(usage.io_write, Bytes{8192});
   EXPECT_EQ(usage.io_reads, 5U);
-  EXPECT_EQ(usage.io_writes, 6U);
+  EXPECT_FALSE(usage.io_writes.has_value());
   EXPECT_EQ(usage.processes, 3U);
   EXPECT_EQ(usage.oom_kills, 2U);
 }
