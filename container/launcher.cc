@@ -24,7 +24,7 @@ constexpr int kSendBuffer = 1 << 20;
 
 Error gone_error() {
   return Error(Code::unavailable, "tare-launcher has ended: nobody can tell any more what became of its processes",
-               "see `dmesg` for why; tare starts a new one");
+               "see `dmesg` for why, and start the agent again");
 }
 
 /// /proc/self/fd/<n>/launcher.sock: the run directory's own path may be longer than a socket address can hold.

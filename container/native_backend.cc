@@ -149,7 +149,7 @@ InstanceNetwork NativeBackend::make_network(const Workload& workload, const Plan
   if (!plan.isolation.net) return network;
   if (workload.network == Network::link) {
     fs::create_directories(parts_->paths.run);
-    network.link = std::make_unique<InstanceLink>(plan.key, parts_->paths.run / "subnets.lock");
+    network.link = std::make_unique<InstanceLink>(plan.key, parts_->paths.network_lock());
   } else {
     network.lonely = become_network_namespace();
   }

@@ -105,6 +105,7 @@ NativeInstance::NativeInstance(std::string id, std::string who, std::string addr
       address_(std::move(address)),
       plan_(std::move(plan)),
       timeline_(timeline),
+      launcher_(resources.launcher),
       resources_(std::move(resources)),
       process_(std::move(process)) {
   process_->on_end([this](const End& end) { has_ended(end); });
@@ -124,7 +125,7 @@ void NativeInstance::has_ended(const End& end) {
   State running = State::running;
   if (!state_.compare_exchange_strong(running, State::exited) && running == State::paused) state_ = State::exited;
   const std::lock_guard lock(mutex_);
-  if (!resources_) return;
+  if (!resources_ || !resources_->group) return;
   // An instance ends with its first process. A PID namespace and a guest's kernel see to that; metal has neither.
   if (!plan_.isolation.pid) resources_->group->kill_all(Deadline::in(1s));
   if (end.exit.signaled && end.exit.code == SIGKILL && !killed_) {
@@ -142,7 +143,7 @@ Usage NativeInstance::usage() const {
   // Before our lock is taken: the process holds its own when it calls has_ended().
   const auto end = state_ == State::exited ? process_->wait(Deadline::in(0ns)) : std::nullopt;
   const std::lock_guard lock(mutex_);
-  if (!resources_) return last_usage_;
+  if (!resources_ || !resources_->group) return last_usage_;
   Usage usage = resources_->group->usage();
   if (resources_->link) {
     // The host's end sends what the workload receives.
@@ -165,7 +166,7 @@ std::optional<Exit> NativeInstance::wait(Deadline deadline) {
 void NativeInstance::signal(int number) {
   if (state_ == State::exited || state_ == State::removed) throw Error(Code::conflict, who_ + " has ended already");
   if (number == SIGKILL) killed_ = true;
-  resources_->launcher->signal(id_, number);
+  launcher_->signal(id_, number);
 }
 
 void NativeInstance::pause() {
@@ -184,6 +185,16 @@ void NativeInstance::resume() {
   state_.compare_exchange_strong(paused, State::running);
 }
 
+// Copies of our own: remove() on another thread closes the group's.
+NativeInstance::GroupFds NativeInstance::group_fds() const {
+  const std::lock_guard lock(mutex_);
+  if (!resources_ || !resources_->group) throw Error(Code::conflict, who_ + " is being removed");
+  GroupFds copies;
+  for (const int fd : resources_->group->tasks_fds()) copies.tasks.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (resources_->group->directory_fd() >= 0) copies.directory = Fd(::fcntl(resources_->group->directory_fd(), F_DUPFD_CLOEXEC, 0));
+  return copies;
+}
+
 ExecResult NativeInstance::exec(const std::vector<std::string>& command, Deadline deadline) {
   if (command.empty()) throw Error(Code::invalid, who_ + ": exec without a command");
   if (state_ != State::running) throw Error(Code::conflict, who_ + " is not running");
@@ -195,12 +206,13 @@ ExecResult NativeInstance::exec(const std::vector<std::string>& command, Deadlin
   plan.log.clear();
   Pipe out = make_pipe();
   Pipe err = make_pipe();
+  const GroupFds group = group_fds();
   PlanFds fds;
-  fds.tasks = resources_->group->tasks_fds();
-  fds.cgroup_directory = resources_->group->directory_fd();
+  for (const Fd& task : group.tasks) fds.tasks.push_back(task.get());
+  fds.cgroup_directory = group.directory.get();
   fds.out = out.write.get();
   fds.err = err.write.get();
-  Launcher& launcher = *resources_->launcher;
+  Launcher& launcher = *launcher_;
   const auto process = launcher.start(plan, fds, who_ + ": exec", deadline);
   out.write.reset();
   err.write.reset();
@@ -224,13 +236,13 @@ Exit NativeInstance::stop(std::chrono::nanoseconds grace) {
   if (before == State::paused) resources_->group->thaw();
   if (before == State::running || before == State::paused) {
     try {
-      resources_->launcher->signal(id_, SIGTERM);
+      launcher_->signal(id_, SIGTERM);
     } catch (const Error& error) {
       if (error.code() != Code::conflict) throw;  // it ended by itself in between
     }
     if (!process_->wait(Deadline::in(grace))) killed_ = true;
   }
-  if (resources_ && !resources_->group->kill_all(Deadline::in(10s))) {
+  if (resources_ && resources_->group && !resources_->group->kill_all(Deadline::in(10s))) {
     throw Error(Code::timeout, who_ + ": its processes do not die", "look at their state with: ps -o pid,stat,wchan,args");
   }
   const auto end = process_->wait(Deadline::in(10s));
@@ -242,21 +254,25 @@ void NativeInstance::remove() {
   const std::lock_guard change(change_mutex_);
   if (state_ == State::removed) return;
   killed_ = true;
-  if (!resources_->group->kill_all(Deadline::in(10s))) {
-    throw Error(Code::timeout, who_ + ": its processes do not die", "look at their state with: ps -o pid,stat,wchan,args");
+  if (resources_->group) {
+    if (!resources_->group->kill_all(Deadline::in(10s))) {
+      throw Error(Code::timeout, who_ + ": its processes do not die", "look at their state with: ps -o pid,stat,wchan,args");
+    }
+    try {
+      process_->wait(Deadline::in(10s));
+      last_usage_ = usage();
+    } catch (const Error&) {  // NOLINT: the launcher is gone; what it started is killed all the same
+    }
   }
-  try {
-    process_->wait(Deadline::in(10s));
-    last_usage_ = usage();
-  } catch (const Error&) {  // NOLINT: the launcher is gone; what it started is killed all the same
-  }
-  const std::lock_guard lock(mutex_);
   remove_all();
 }
 
+// What a first call could not remove, a second one tries again: every step leaves out what is gone already.
 void NativeInstance::remove_all() {
-  resources_->launcher->forget(id_);
+  launcher_->forget(id_);
+  const std::lock_guard lock(mutex_);
   if (resources_->link) resources_->link->remove();
+  resources_->link.reset();
   resources_->group.reset();
   resources_->directory.remove();
   resources_.reset();

@@ -81,6 +81,13 @@ class NativeInstance final : public Instance {
   std::atomic<bool> oom_ = false;
   std::atomic<bool> killed_ = false;  // by us: its SIGKILL is not the kernel's
   std::atomic<unsigned> next_exec_ = 0;
+  struct GroupFds {
+    std::vector<Fd> tasks;
+    Fd directory;
+  };
+  GroupFds group_fds() const;
+
+  const std::shared_ptr<Launcher> launcher_;
   mutable std::mutex mutex_;  // resources_ and last_usage_, against remove()
   std::mutex change_mutex_;   // one stop(), pause() or remove() at a time
   mutable std::optional<NativeResources> resources_;

@@ -31,6 +31,8 @@ struct Paths {
   std::filesystem::path kernels() const { return state / "kernels"; }
   std::filesystem::path guest() const { return state / "guest"; }
   std::filesystem::path database() const { return state / "tare.db"; }
+  /// Guards the choice of a link's addresses, which all agents of this host share: one file, whatever `run` is.
+  std::filesystem::path network_lock() const { return "/run/tare-network.lock"; }
   std::filesystem::path socket() const { return run / "tare.sock"; }
 };
 
