@@ -50,6 +50,7 @@ class BackendContract : public testing::TestWithParam<std::string> {
     ASSERT_NE(backend_, nullptr);
     const Probe probe = backend_->probe();
     ASSERT_TRUE(probe.able) << probe.reason << ": " << probe.remedy;
+    busybox();  // made before the census: it is the suite's, not the instance's
     before_ = census(paths_);
   }
   void TearDown() override { EXPECT_EQ(census(paths_), before_); }

@@ -108,7 +108,7 @@ TEST_F(BadInput, AMissingImageIsNamedWithTheOnesThatExist) {
   std::string text = suite("[metal, container]", "[probe, noop]");
   text.replace(text.find("tare/probe"), 10, "no/such-image");
   const Output output = run(bench(text));
-  EXPECT_NE(output.exit.code, 0);
+  EXPECT_EQ(output.exit.code, 1);
   EXPECT_THAT(output.err, AllOf(HasSubstr("no/such-image"), HasSubstr("tare/probe")));
 }
 
@@ -139,7 +139,7 @@ TEST_F(BadInput, TooLittleMemoryForAGuestNamesTheLeast) {
   std::string text = suite("[vm]", "[probe, noop]");
   text.replace(text.find("128MiB"), 6, "4MiB");
   const Output output = run(bench(text));
-  EXPECT_NE(output.exit.code, 0);
+  EXPECT_EQ(output.exit.code, 1);
   EXPECT_THAT(output.err, AllOf(HasSubstr("4.00 MiB"), HasSubstr("memory")));
 }
 

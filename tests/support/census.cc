@@ -53,8 +53,26 @@ std::set<std::string> processes(const Paths& paths) {
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
     const auto cgroup = try_read_file("/proc/" + pid + "/cgroup").value_or("");
     const auto command = try_read_file("/proc/" + pid + "/cmdline").value_or("");
-    const bool ours = cgroup.find(":/tare/") != std::string::npos || command.find(paths.instances().string() + "/") != std::string::npos;
+    const bool emulator = command.find("guest=t") != std::string::npos && command.find(paths.state.string() + "/") != std::string::npos;
+    const bool ours =
+        emulator || cgroup.find(":/tare/") != std::string::npos || command.find(paths.instances().string() + "/") != std::string::npos;
     if (ours) found.insert(pid + " " + command.substr(0, command.find('\0')));
+  }
+  return found;
+}
+
+// Directories and files of one owner's own, in all places where tare makes them.
+std::set<std::string> temporary(const Paths& paths) {
+  std::set<std::string> found;
+  const auto add = [&](const fs::path& place, const std::string& prefix) {
+    for (const std::string& name : names_in(place, prefix)) found.insert(place / name);
+  };
+  for (const fs::path& place : {fs::path("/tmp"), fs::path("/var/tmp"), paths.guest(), paths.images()}) add(place, "tare-");
+  add(paths.run, "private-");
+  for (const fs::path& place : {paths.state, paths.guest(), paths.images()}) {
+    for (const std::string& name : names_in(place)) {
+      if (name.find(".tmp-") != std::string::npos) found.insert(place / name);
+    }
   }
   return found;
 }
@@ -62,7 +80,7 @@ std::set<std::string> processes(const Paths& paths) {
 }  // namespace
 
 Census census(const Paths& paths) {
-  return {groups(), names_in("/sys/class/net", "tare"), mounts(), names_in(paths.instances()), processes(paths), names_in("/tmp", "tare-")};
+  return {groups(), names_in("/sys/class/net", "tare"), mounts(), names_in(paths.instances()), processes(paths), temporary(paths)};
 }
 
 void PrintTo(const Census& census, std::ostream* out) {
