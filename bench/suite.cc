@@ -7,6 +7,7 @@
 #include <array>
 
 #include "bench/suite_rules.h"
+#include "bench/suite_workload.h"
 #include "bench/words.h"
 #include "bench/yaml.h"
 #include "core/error.h"
@@ -19,7 +20,6 @@ using yaml::Value;
 
 constexpr std::size_t kMostWorkloads = 64;
 constexpr std::size_t kMostExperiments = 256;
-constexpr Bytes kLeastMemory = 1_MiB;  // less is a slip (64 instead of 64MiB); whether a guest fits is the backend's to say
 const std::vector<std::string> kBackends = {"metal", "container", "vm"};
 
 std::string sha256(const std::string& text) {
@@ -35,156 +35,6 @@ std::string sha256(const std::string& text) {
     out += kDigits[digest[i] & 15U];
   }
   return out;
-}
-
-// Names reach file names, metric labels and hostnames.
-void check_name(const std::string& name, const Value& place) {
-  constexpr std::string_view kFirst = "abcdefghijklmnopqrstuvwxyz0123456789";
-  constexpr std::string_view kRest = "abcdefghijklmnopqrstuvwxyz0123456789_.-";
-  if (!name.empty() && name.size() <= 63 && kFirst.find(name[0]) != std::string_view::npos &&
-      name.find_first_not_of(kRest) == std::string::npos) {
-    return;
-  }
-  place.fail(yaml::quoted(name) + " is not a name", "use a-z, 0-9, '_', '.' and '-', a letter or digit first, at most 63 in all");
-}
-
-/// One of `words`, by its index.
-std::size_t choice(const Value& value, const std::vector<std::string>& words, const std::string& what) {
-  const std::string word = value.is_text() ? value.text() : std::string();
-  const auto found = std::find(words.begin(), words.end(), word);
-  if (found != words.end()) return static_cast<std::size_t>(found - words.begin());
-  const std::string near = nearest_word(word, words);
-  value.fail(value.described() + " is no " + what + (near.empty() ? "" : " (did you mean '" + near + "'?)"),
-             "write " + listed(words, "or"));
-}
-
-std::uint16_t port_of(const Value& value) { return static_cast<std::uint16_t>(value.integer(1, 65535)); }
-
-std::vector<std::string> command_of(const Value& value) {
-  if (value.is_text())
-    value.fail("'" + value.what() + "' is one text and should be a list", "write command: [program, argument]; no shell is involved");
-  std::vector<std::string> command = value.texts();
-  if (command.empty() || command.front().empty()) value.fail("'" + value.what() + "' names no program");
-  return command;
-}
-
-std::vector<std::string> environment_of(const Value& value) {
-  std::vector<std::string> out;
-  for (const auto& [key, entry] : value.entries()) {
-    if (key.empty() || key.find_first_of("=\n") != std::string::npos)
-      entry.fail(yaml::quoted(key) + " is no name of an environment variable");
-    out.push_back(key + "=" + entry.text());
-  }
-  return out;
-}
-
-Limits limits_of(const Value& value) {
-  Limits limits;
-  Map map(value);
-  if (const auto cpus = map.take("cpus")) {
-    limits.cpus = cpus->number();
-    if (*limits.cpus < 0.01 || *limits.cpus > 4096)
-      cpus->fail("'" + cpus->what() + "' is " + cpus->described() + " and should be from 0.01 to 4096");
-  }
-  if (const auto memory = map.take("memory")) {
-    limits.memory = memory->bytes();
-    if (*limits.memory < kLeastMemory)
-      memory->fail("'" + memory->what() + "' is " + text_of(*limits.memory) + ", too little to run anything", "write a unit, as 64MiB");
-  }
-  if (const auto pids = map.take("pids")) limits.pids = pids->integer(1, 4194304);
-  map.finish();
-  return limits;
-}
-
-Ready http_of(const Value& value) {
-  Ready ready{.kind = Ready::Kind::http, .port = 0, .path = "/", .pattern = {}, .command = {}};
-  Map map(value);
-  ready.port = port_of(map.require("port", "write ready: {http: {port: 8080, path: /}}"));
-  if (const auto path = map.take("path")) ready.path = path->text();
-  map.finish();
-  // What goes into the request line as it stands must not be able to end it.
-  const bool clean = ready.path.find_first_of(" \r\n\t") == std::string::npos;
-  if (ready.path.empty() || ready.path.front() != '/' || !clean)
-    value.fail(yaml::quoted(ready.path) + " is no path of a URL", "begin it with '/', without spaces");
-  return ready;
-}
-
-Ready ready_of(const Value& value) {
-  static const std::string kForms = "write exit, executed, {log: text}, {tcp: 8080}, {http: {port: 8080, path: /}} or {exec: [program]}";
-  Ready ready;
-  if (!value.is_map()) {
-    const std::string word = value.is_text() ? value.text() : std::string();
-    if (word != "exit" && word != "executed") value.fail("'ready' is " + value.described() + ", which is no probe", kForms);
-    ready.kind = word == "exit" ? Ready::Kind::exit : Ready::Kind::executed;
-    return ready;
-  }
-  Map map(value);
-  const auto log = map.take("log");
-  const auto tcp = map.take("tcp");
-  const auto http = map.take("http");
-  const auto exec = map.take("exec");
-  map.finish();
-  if (int{log.has_value()} + int{tcp.has_value()} + int{http.has_value()} + int{exec.has_value()} != 1)
-    value.fail("'ready' should have exactly one probe", kForms);
-  if (http) return http_of(*http);
-  if (tcp) {
-    ready.kind = Ready::Kind::tcp;
-    ready.port = port_of(*tcp);
-  } else if (log) {
-    ready.kind = Ready::Kind::log;
-    ready.pattern = log->text();
-    if (ready.pattern.empty()) log->fail("'ready.log' is empty, which every line contains");
-  } else {
-    ready.kind = Ready::Kind::exec;
-    ready.command = command_of(*exec);
-  }
-  return ready;
-}
-
-std::chrono::nanoseconds positive(const Value& value) {
-  const auto duration = value.duration();
-  if (duration <= std::chrono::nanoseconds(0)) value.fail("'" + value.what() + "' is " + value.described() + " and should be more than 0");
-  return duration;
-}
-
-Workload workload_of(const std::string& name, const Value& value, Places::OfWorkload& place) {
-  Workload w;
-  w.name = name;
-  Map map(value);
-  w.image = map.require("image", "write image: tare/probe, or another image reference").text();
-  if (w.image.empty()) value.fail("workload '" + name + "' has an empty image reference");
-  if (const auto command = map.take("command")) w.command = command_of(*command);
-  if (const auto environment = map.take("environment")) w.environment = environment_of(*environment);
-  if (const auto directory = map.take("working_directory")) {
-    w.working_directory = directory->text();
-    if (w.working_directory.empty() || w.working_directory.front() != '/')
-      directory->fail("working_directory is " + directory->described() + " and should begin with '/'");
-  }
-  if (const auto hostname = map.take("hostname")) {
-    w.hostname = hostname->text();
-    check_name(w.hostname, *hostname);
-  }
-  if (const auto limits = map.take("limits")) w.limits = limits_of(*limits);
-  place.ports = map.take("ports");
-  if (place.ports) {
-    for (const Value& port : place.ports->items()) {
-      w.ports.push_back(port_of(port));
-      if (std::count(w.ports.begin(), w.ports.end(), w.ports.back()) > 1)
-        port.fail("port " + std::to_string(w.ports.back()) + " stands there twice");
-    }
-  }
-  place.network = map.take("network");
-  w.network = w.ports.empty() ? Network::none : Network::link;
-  if (place.network) w.network = choice(*place.network, {"none", "link"}, "network") == 0 ? Network::none : Network::link;
-  if (const auto security = map.take("security")) {
-    w.security = choice(*security, {"standard", "none"}, "security") == 0 ? Security::standard : Security::none;
-  }
-  place.ready = map.take("ready");
-  if (place.ready) w.ready = ready_of(*place.ready);
-  if (const auto timeout = map.take("start_timeout")) w.start_timeout = positive(*timeout);
-  if (const auto grace = map.take("stop_grace")) w.stop_grace = grace->duration();
-  map.finish();
-  return w;
 }
 
 Experiment experiment_of(const Value& value, Places& places) {
