@@ -79,19 +79,25 @@ std::optional<std::string> boot_failure(const SelfTest& test, const fs::path& di
   return "QEMU ended with " + text_of(*exit) + (said.empty() ? std::string() : ": " + said);
 }
 
-Verdict examine(const Paths& paths, const SelfTest& test) {
-  if (!fs::exists(test.device)) {
-    return {Accelerator::tcg, "this host has no " + test.device.string(),
-            "enable virtualisation in the firmware, then: modprobe kvm_intel (or kvm_amd)"};
+// Why the device cannot even be opened; nothing when it can. It costs nothing, so it is asked every time: its remedy works at once.
+std::optional<Verdict> without_device(const fs::path& device) {
+  if (!fs::exists(device)) {
+    return Verdict{Accelerator::tcg, "this host has no " + device.string(),
+                   "enable virtualisation in the firmware, then: modprobe kvm_intel (or kvm_amd)", false};
   }
-  if (const auto failure = open_failure(test.device))
-    return {Accelerator::tcg, *failure, "give this user access to " + test.device.string()};
+  if (const auto failure = open_failure(device)) {
+    return Verdict{Accelerator::tcg, *failure, "give this user access to " + device.string(), false};
+  }
+  return std::nullopt;
+}
+
+Verdict boot_on_kvm(const Paths& paths, const SelfTest& test) {
   const TempDir directory(paths.guest());
   if (const auto failure = boot_failure(test, directory.path())) {
     return {Accelerator::tcg, test.device.string() + " is there but does not run a guest: " + *failure,
-            "measure virtual machines on a host with hardware virtualisation"};
+            "measure virtual machines on a host with hardware virtualisation", true};
   }
-  return {Accelerator::kvm, "", ""};
+  return {Accelerator::kvm, "", "", true};
 }
 
 std::optional<Verdict> kept(const fs::path& file, const std::string& key) {
@@ -105,7 +111,7 @@ std::optional<Verdict> kept(const fs::path& file, const std::string& key) {
     line = text.substr(at, end - at);
     at = end + 1;
   }
-  return Verdict{lines[0] == "kvm" ? Accelerator::kvm : Accelerator::tcg, lines[1], lines[2]};
+  return Verdict{lines[0] == "kvm" ? Accelerator::kvm : Accelerator::tcg, lines[1], lines[2], true};
 }
 
 // `user = "name"` of a libvirt configuration, without the quotes; a leading '+' marks a number.
@@ -137,13 +143,14 @@ bool may_use(const struct stat& device, const passwd& user) {
 }  // namespace
 
 Verdict choose_accelerator(const Paths& paths, const SelfTest& test) {
+  if (auto verdict = without_device(test.device)) return *verdict;
   fs::create_directories(paths.guest());
   const fs::path file = paths.guest() / "accelerator";
   const std::string key = key_of(test);
   if (const auto verdict = kept(file, key)) return *verdict;
   const FileLock lock = FileLock::wait(paths.guest() / "accelerator.lock");  // two agents need not test at the same time
   if (const auto verdict = kept(file, key)) return *verdict;
-  const Verdict verdict = examine(paths, test);
+  const Verdict verdict = boot_on_kvm(paths, test);
   write_file_atomic(file, key + std::string(name(verdict.accelerator)) + "\n" + verdict.reason + "\n" + verdict.remedy + "\n");
   return verdict;
 }

@@ -24,9 +24,11 @@ struct Verdict {
   Accelerator accelerator = Accelerator::tcg;
   std::string reason;  // why not KVM; empty with KVM
   std::string remedy;
+  bool tested = false;  // a guest was booted for it: it holds as long as the host is up. Else it can change at any moment
 };
 
-/// The kept verdict when host boot, kernel, initramfs and emulator are the same; else a new one, which takes up to test.deadline.
+/// A device that is missing or closed is told at once, and never kept. Else the kept verdict when host boot, kernel, initramfs and emulator
+/// are the same, or a new one, which takes up to test.deadline.
 Verdict choose_accelerator(const Paths& paths, const SelfTest& test);
 
 /// Whether the user that libvirt runs QEMU as can open /dev/kvm. If not, libvirt asks QEMU anew what it can do at every start: 50 s

@@ -82,8 +82,9 @@ class VmBackend final : public Backend {
   std::unique_ptr<Instance> start(const Workload& workload, Timeline& timeline) override;
 
  private:
-  const Ready& ready() const;
+  std::shared_ptr<const Ready> ready() const;
   Ready make_ready() const;
+  void forget_untested() const;
   fs::path initramfs_for(const Workload& workload) const;
   fs::path emulator() const { return parts_.paths.guest() / parts_.settings.emulator.filename(); }
   VmPlan plan_of(const Workload& workload, const image::Image& image, const std::string& id) const;
@@ -92,7 +93,7 @@ class VmBackend final : public Backend {
 
   VmParts parts_;
   mutable std::mutex mutex_;
-  mutable std::optional<Ready> ready_;
+  mutable std::shared_ptr<const Ready> ready_;
   mutable fs::path initramfs_[2];  // without and with the network's modules
 };
 
@@ -105,12 +106,13 @@ Ready VmBackend::make_ready() const {
   out.kernel = find_kernel(parts_.paths, parts_.settings.kernel);
   out.elf = elf_image(parts_.paths, out.kernel);
   if (parts_.settings.accelerator) {
-    out.verdict = {*parts_.settings.accelerator, "the accelerator was chosen by configuration", ""};
+    out.verdict = {*parts_.settings.accelerator, "the accelerator was chosen by configuration", "", true};
   } else {
     SelfTest test;
     test.emulator = parts_.settings.emulator;
     test.kernel = out.elf;
     test.initramfs = initramfs(parts_.paths, out.kernel, Transport::mmio, false);
+    test.device = parts_.settings.device;
     test.deadline = parts_.settings.self_test;
     out.verdict = choose_accelerator(parts_.paths, test);
   }
@@ -121,20 +123,26 @@ Ready VmBackend::make_ready() const {
   return out;
 }
 
-const Ready& VmBackend::ready() const {
+std::shared_ptr<const Ready> VmBackend::ready() const {
   const std::lock_guard lock(mutex_);
-  if (!ready_) ready_ = make_ready();
-  return *ready_;
+  if (!ready_) ready_ = std::make_shared<const Ready>(make_ready());
+  return ready_;
+}
+
+// What followed from a missing or closed /dev/kvm is asked anew: whoever did what the remedy says sees it at the next look.
+void VmBackend::forget_untested() const {
+  const std::lock_guard lock(mutex_);
+  if (ready_ && !ready_->verdict.tested) ready_.reset();
 }
 
 fs::path VmBackend::initramfs_for(const Workload& workload) const {
-  const Ready& with = ready();
+  const auto with = ready();
   const bool network = workload.network == Network::link;
   const std::lock_guard lock(mutex_);
   fs::path& file = initramfs_[network ? 1 : 0];
   if (file.empty()) {
     const Transport transport = parts_.settings.machine == Machine::microvm ? Transport::mmio : Transport::pci;
-    file = initramfs(parts_.paths, with.kernel, transport, network);
+    file = initramfs(parts_.paths, with->kernel, transport, network);
   }
   return file;
 }
@@ -142,7 +150,9 @@ fs::path VmBackend::initramfs_for(const Workload& workload) const {
 Probe VmBackend::probe() const {
   Probe probe;
   try {
-    const Ready& with = ready();
+    forget_untested();
+    const auto shared = ready();
+    const Ready& with = *shared;
     probe.able = true;
     probe.emulated = with.verdict.accelerator == Accelerator::tcg;
     probe.reason = with.verdict.reason;
@@ -174,18 +184,18 @@ void VmBackend::prepare(const Workload& workload) {
 }
 
 VmPlan VmBackend::plan_of(const Workload& workload, const image::Image& image, const std::string& id) const {
-  const Ready& with = ready();
+  const auto with = ready();
   const fs::path directory = parts_.paths.instances() / id;
   VmPlan plan;
   plan.name = id;
-  plan.accelerator = with.verdict.accelerator;
+  plan.accelerator = with->verdict.accelerator;
   plan.machine = parts_.settings.machine;
   plan.emulator = emulator();
   plan.vcpus = vcpus_for(workload.limits);
   plan.memory = memory_for(workload.limits);
-  plan.kernel = with.elf;
+  plan.kernel = with->elf;
   plan.initramfs = initramfs_for(workload);
-  plan.tsc_khz = with.tsc_khz;
+  plan.tsc_khz = with->tsc_khz;
   plan.image.file = parts_.images->erofs(image);
   plan.image.read_only = true;
   plan.scratch.file = directory / "disk.img";
@@ -212,7 +222,7 @@ GuestWork VmBackend::work_of(const Workload& workload, const image::Image& image
 
 void VmBackend::add_link(const std::string& id, VmResources& resources, VmPlan& plan, GuestWork& work) const {
   resources.tap.emplace(netlink::interface_name(id, 't'));
-  const auto subnet = netlink::claim_subnet(resources.tap->name(), (parts_.paths.run / "network.lock").string());
+  const auto subnet = netlink::claim_subnet(resources.tap->name(), parts_.paths.network_lock().string());
   plan.interface = Interface{resources.tap->name(), mac_address(id)};
   resources.tap->set_neighbour(subnet.instance, plan.interface->mac);
   work.address = subnet.instance + "/" + std::to_string(subnet.prefix);
@@ -226,7 +236,7 @@ std::unique_ptr<Instance> VmBackend::start(const Workload& workload, Timeline& t
   const image::Image image = parts_.images->resolve(workload.image);
   VmPlan plan = plan_of(workload, image, id);
   GuestWork work = work_of(workload, image, id);
-  VmResources resources{ready().connection, InstanceDir(parts_.paths, id), nullptr, std::nullopt};
+  VmResources resources{ready()->connection, InstanceDir(parts_.paths, id), nullptr, std::nullopt};
   copy_sparse(scratch_template(parts_.paths), plan.scratch.file);
   // No CPU or memory limit on QEMU: its virtual CPUs and its guest's memory are the limit, and its own overhead is what we weigh.
   resources.group = parts_.groups->create(id, Limits{});

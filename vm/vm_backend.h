@@ -21,6 +21,7 @@ struct VmSettings {
   std::filesystem::path kernel;  // directory with vmlinuz and modules/; empty: the newest found
   std::filesystem::path emulator = "/usr/bin/qemu-system-x86_64";
   Machine machine = Machine::microvm;
+  std::filesystem::path device = "/dev/kvm";
   std::optional<Accelerator> accelerator;  // absent: KVM if the self-test passes, else emulation
   std::chrono::nanoseconds self_test = std::chrono::seconds(30);
 };

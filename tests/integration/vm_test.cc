@@ -295,6 +295,30 @@ TEST_F(Vm, ALinkReachesTheWorkloadsPort) {
   EXPECT_GT(usage.network_transmit->count, 0U);
 }
 
+TEST_F(Vm, TheAddressesOfALinkAreChosenUnderTheLockThatContainersTakeToo) {
+  Workload what = workload({"wait"});
+  what.network = Network::link;
+  backend_->prepare(what);
+  auto lock = std::make_optional(FileLock::wait(paths_.network_lock()));
+  std::unique_ptr<Instance> instance;
+  std::thread starting([&] { instance = backend_->start(what, timeline_); });
+  std::this_thread::sleep_for(300ms);
+  EXPECT_FALSE(timeline_.at(Mark::prepared));
+  lock.reset();
+  starting.join();
+  EXPECT_NE(instance->address(), "");
+}
+
+TEST_F(Vm, ADeviceThatChangedIsLookedAtAgainByTheNextProbe) {
+  settings_.device = paths_.state / "no-kvm";
+  fs::create_directories(settings_.device);  // not even root opens a directory for writing
+  const auto backend = make_backend({paths_, groups_, std::make_shared<image::Store>(paths_), settings_});
+  EXPECT_THAT(backend->probe().reason, HasSubstr("open " + settings_.device.string()));
+  fs::remove(settings_.device);
+  EXPECT_EQ(backend->probe().reason, "this host has no " + settings_.device.string());
+  EXPECT_TRUE(backend->probe().emulated);
+}
+
 TEST_F(Vm, TheLimitOfProcessesHoldsInTheGuest) {
   Workload what = workload({"fork", "50"});
   what.limits.pids = 10;

@@ -84,6 +84,33 @@ TEST_F(Choice, WithoutTheDeviceIsEmulationAndNoQemuRuns) {
   EXPECT_FALSE(fs::exists(directory_.path() / "runs"));
 }
 
+TEST_F(Choice, ADeviceThatAppearsIsTestedAnew) {
+  emulator_does("echo 'tare-init: self-test passed' > $CONSOLE");
+  ASSERT_EQ(choose_accelerator(paths_, test_).accelerator, Accelerator::tcg);
+  write_file_atomic(test_.device, "");
+  EXPECT_EQ(choose_accelerator(paths_, test_).accelerator, Accelerator::kvm);
+}
+
+TEST_F(Choice, ADeviceThatCanBeOpenedAtLastIsTestedAnew) {
+  emulator_does("echo 'tare-init: self-test passed' > $CONSOLE");
+  fs::create_directory(test_.device);  // not even root opens a directory for writing
+  const Verdict closed = choose_accelerator(paths_, test_);
+  ASSERT_EQ(closed.accelerator, Accelerator::tcg);
+  EXPECT_THAT(closed.reason, HasSubstr("open " + test_.device.string()));
+  EXPECT_FALSE(closed.tested);
+  fs::remove(test_.device);
+  write_file_atomic(test_.device, "");
+  EXPECT_EQ(choose_accelerator(paths_, test_).accelerator, Accelerator::kvm);
+}
+
+TEST_F(Choice, AKeptVerdictDoesNotOutliveTheDevice) {
+  write_file_atomic(test_.device, "");
+  emulator_does("echo 'tare-init: self-test passed' > $CONSOLE");
+  ASSERT_EQ(choose_accelerator(paths_, test_).accelerator, Accelerator::kvm);
+  fs::remove(test_.device);
+  EXPECT_EQ(choose_accelerator(paths_, test_).accelerator, Accelerator::tcg);
+}
+
 TEST_F(Choice, KvmIsChosenWhenTheGuestsInitWasReached) {
   write_file_atomic(test_.device, "");
   emulator_does("echo '[ 1.0] tare-init: self-test passed' > $CONSOLE");
