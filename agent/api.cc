@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <optional>
 
 #include "agent/journal.h"
 #include "agent/wire.h"
@@ -75,10 +76,30 @@ json::value sample_json(const bench::Sample& sample) {
 
 // A web page must not reach the agent through a name of its own that resolves to 127.0.0.1 (DNS rebinding).
 void check_host(const Request& request) {
-  if (!request.over_tcp) return;
   const std::string name = request.host.substr(0, request.host.rfind(':'));
   if (name == "127.0.0.1" || name == "localhost") return;
   throw Error(Code::invalid, "the Host header '" + request.host + "' does not name this agent", "use 127.0.0.1 or localhost");
+}
+
+Response forbidden(const std::string& sentence, const std::string& hint) {
+  Response response = error_response(Error(Code::invalid, sentence, hint));
+  response.status = 403;
+  return response;
+}
+
+// TCP knows no file rights: what comes over it may read and nothing else, and a page of another site may not even read.
+std::optional<Response> forbidden_over_tcp(const Request& request) {
+  if (!request.over_tcp) return std::nullopt;
+  check_host(request);
+  if (request.method != "GET" && request.method != "HEAD") {
+    return forbidden(request.method + " is not allowed over TCP, which is read-only", "use the unix socket");
+  }
+  const bool foreign = !request.origin.empty() && request.origin != "http://" + request.host;
+  if (foreign || request.fetch_site == "cross-site" || request.fetch_site == "same-site") {
+    return forbidden("a page of another site" + (foreign ? " (" + request.origin + ")" : std::string()) + " may not ask this agent",
+                     "ask it with a program, or open the address itself");
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -130,7 +151,7 @@ Response Api::handle(Request request) noexcept {
 }
 
 Response Api::dispatch(Request& request, std::string& handler) {
-  check_host(request);
+  if (auto refused = forbidden_over_tcp(request)) return *std::move(refused);
   const Router::Match match = router_.match(request);
   handler = match.pattern;
   if (match.handler != nullptr) return (*match.handler)(request);

@@ -19,7 +19,9 @@ struct Request {
   std::string accept;         // the header
   std::string last_event_id;  // the header Last-Event-ID
   std::string host;           // the header Host
-  bool over_tcp = false;      // a browser may be behind it: Host is checked
+  std::string origin;         // the header Origin: set by a browser's page
+  std::string fetch_site;     // the header Sec-Fetch-Site
+  bool over_tcp = false;      // any user of this host, or a web page in a browser, may be behind it
 
   std::map<std::string, std::string> path;   // filled by the router: {"id": "2026…"}
   std::map<std::string, std::string> query;  // filled by the router

@@ -43,6 +43,8 @@ Request translate(const Message& message, bool over_tcp) {
   request.accept = header(http::field::accept);
   request.last_event_id = header("Last-Event-ID");
   request.host = header(http::field::host);
+  request.origin = header(http::field::origin);
+  request.fetch_site = header("Sec-Fetch-Site");
   request.over_tcp = over_tcp;
   return request;
 }

@@ -137,7 +137,15 @@ TEST_F(AgentApi, TheHostIsDescribedWithItsBackendsAndChecks) {
               AllOf(HasSubstr("\"facts\""), HasSubstr("\"name\":\"root\""), HasSubstr("\"name\":\"metal\"")));
 }
 
-class AgentOverTcp : public AgentTest {};
+class AgentOverTcp : public AgentTest {
+ protected:
+  /// The status that curl gets with these arguments.
+  static std::string over_tcp(std::vector<std::string> arguments) {
+    std::vector<std::string> argv = {"curl", "-s", "-o", "/dev/null", "-w", "%{http_code}"};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    return run_tool(argv, Deadline::in(seconds(10))).out;
+  }
+};
 
 TEST_F(AgentOverTcp, StreamsAreCappedAndForeignHostsRefused) {
   start_agent("event_streams: 1\ntcp_port: 39177\n");
@@ -148,15 +156,26 @@ TEST_F(AgentOverTcp, StreamsAreCappedAndForeignHostsRefused) {
   while (client().get("/metrics").find("tare_agent_event_streams 1") == std::string::npos && !deadline.passed())
     std::this_thread::sleep_for(milliseconds(5));
   EXPECT_THAT(raw("GET /tare/v1/runs/" + run + "/events HTTP/1.1\r\nHost: x\r\n\r\n"), StartsWith("HTTP/1.1 503"));
-  const auto curl = [](const std::string& header) {
-    return run_tool({"curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", header, "http://127.0.0.1:39177/healthz"},
-                    Deadline::in(seconds(10)))
-        .out;
-  };
+  const auto curl = [](const std::string& header) { return over_tcp({"-H", header, "http://127.0.0.1:39177/healthz"}); };
   EXPECT_EQ(curl("X: y"), "200");
   EXPECT_EQ(curl("Host: evil.example"), "400");
+  EXPECT_EQ(curl("Origin: http://evil.example"), "403");
   client().request("DELETE", "/tare/v1/runs/" + run);
   reader.join();
+}
+
+// What a page's form, or any user of this host, could send.
+TEST_F(AgentOverTcp, NoRunIsBegunOrEnded) {
+  start_agent("tcp_port: 39177\n");
+  const std::string runs = "http://127.0.0.1:39177/tare/v1/runs";
+  EXPECT_EQ(over_tcp({"-X", "POST", "-H", "Content-Type: text/plain", "--data-binary", suite(1), runs}), "403");
+  EXPECT_THAT(client().get("/tare/v1/runs"), HasSubstr("\"runs\":[]"));
+  const std::string run = post(suite(10000));
+  EXPECT_EQ(over_tcp({"-X", "DELETE", runs + "/" + run}), "403");
+  EXPECT_EQ(over_tcp({runs + "/" + run}), "200");
+  EXPECT_EQ(state_of(run), "running");
+  client().request("DELETE", "/tare/v1/runs/" + run);
+  EXPECT_TRUE(wait_for_end(run));
 }
 
 }  // namespace

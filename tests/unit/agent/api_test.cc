@@ -67,6 +67,37 @@ TEST_F(ApiTest, OverTcpOnlyTheLoopbackNamesAreHosts) {
   EXPECT_EQ(ask("GET", "/healthz", "rebound.example:9177").status, 400);
 }
 
+TEST_F(ApiTest, OverTcpNothingCanBeChanged) {
+  const std::string suite =
+      "name: s\nworkloads: {w: {image: tare/probe, ready: executed}}\nexperiments: [{name: e, measure: start, workload: w}]\n";
+  const Response refused = ask("POST", "/tare/v1/runs", "127.0.0.1:9177", suite);
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_EQ(error_from(refused.body, 403).hint(), "use the unix socket");
+  EXPECT_EQ(ask("DELETE", "/tare/v1/runs/x", "127.0.0.1:9177").status, 403);
+  EXPECT_FALSE(runs_.active());
+  EXPECT_TRUE(store_.runs().empty());
+  EXPECT_EQ(ask("DELETE", "/tare/v1/runs/x").status, 404);  // over the unix socket it is looked for
+}
+
+TEST_F(ApiTest, OverTcpAPageOfAnotherSiteIsRefused) {
+  const auto from = [&](const std::string& origin, const std::string& site) {
+    Request request;
+    request.method = "GET";
+    request.target = "/healthz";
+    request.host = "127.0.0.1:9177";
+    request.origin = origin;
+    request.fetch_site = site;
+    request.over_tcp = true;
+    return api_.handle(request).status;
+  };
+  EXPECT_EQ(from("http://127.0.0.1:9177", "same-origin"), 200);
+  EXPECT_EQ(from("", "none"), 200);  // typed into the address line
+  EXPECT_EQ(from("http://evil.example", ""), 403);
+  EXPECT_EQ(from("null", ""), 403);
+  EXPECT_EQ(from("http://127.0.0.1:8080", ""), 403);  // another service of this host
+  EXPECT_EQ(from("", "cross-site"), 403);
+}
+
 TEST_F(ApiTest, ASuiteThatNamesABackendThatIsNotThereIsRefused) {
   const Response refused =
       ask("POST", "/tare/v1/runs", "",
