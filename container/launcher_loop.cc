@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <tuple>
+#include <utility>
 
 #include "container/launcher_system.h"
 
@@ -39,7 +40,7 @@ LauncherLoop::LauncherLoop(int socket, std::string socket_path)
   watch(signals_.get(), EPOLLIN);
   if (socket_path_.empty()) {
     watch(socket, EPOLLIN);
-    greet(connections_[socket] = Connection{Fd(socket), {}});
+    greet(connections_[socket] = Connection{Fd(socket), {}, false});
   } else {
     listener_ = Fd(socket);
     watch(socket, EPOLLIN);
@@ -101,7 +102,7 @@ void LauncherLoop::accept_connection() {
   if (!fd) return;
   const int number = fd.get();
   watch(number, EPOLLIN);
-  greet(connections_[number] = Connection{std::move(fd), {}});
+  greet(connections_[number] = Connection{std::move(fd), {}, false});
 }
 
 void LauncherLoop::greet(Connection& connection) {
@@ -134,17 +135,19 @@ void LauncherLoop::send_all(const std::string& message) {
 }
 
 void LauncherLoop::flush(Connection& connection) {
-  const bool was_waiting = connection.outgoing.size() > 1;
   while (!connection.outgoing.empty()) {
     const std::string& message = connection.outgoing.front();
     if (::send(connection.fd.get(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-      if (errno == EAGAIN) return watch(connection.fd.get(), EPOLLIN | EPOLLOUT, true);
+      if (errno == EAGAIN) {
+        connection.blocked = true;
+        return watch(connection.fd.get(), EPOLLIN | EPOLLOUT, true);
+      }
       if (errno != EINTR) connection.outgoing.clear();  // it is gone; its end is read soon
       continue;
     }
     connection.outgoing.pop_front();
   }
-  if (!was_waiting) return;
+  if (!std::exchange(connection.blocked, false)) return;
   watch(connection.fd.get(), EPOLLIN, true);
   for (auto& [key, process] : processes_) tell_log(*process);  // notices that were left out while it was slow
 }

@@ -28,6 +28,7 @@ class LauncherLoop {
   struct Connection {
     Fd fd;
     std::deque<std::string> outgoing;  // what the socket would not take yet
+    bool blocked = false;              // it is watched for room
   };
   struct Process {
     Plan plan;

@@ -8,13 +8,19 @@
 #include <cstring>
 
 #include "container/protocol.h"
-#include "core/files.h"
 
 namespace tare::container {
 
 void LogTail::read_to(std::uint64_t size, Log& log) {
   constexpr std::uint32_t kLargestFrame = 64 * 1024;  // twice what the launcher reads at once
-  if (!file_ && size > 0) file_ = open_file(path_, O_RDONLY);
+  if (!file_ && size > 0 && !broken_) {
+    file_ = Fd(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file_) {  // removed with the instance by an agent that found it without an owner
+      broken_ = true;
+      log.append(Stream::err, "tare: the log file cannot be opened; what was in it is lost\n", Instant::now());
+      return;
+    }
+  }
   std::string buffer;
   while (!broken_ && position_ + sizeof(LogFrame) <= size) {
     LogFrame frame;

@@ -119,6 +119,47 @@ TEST_F(LauncherTest, ItsDeathIsToldToWhoWaits) {
   ::kill(process->pid(), SIGKILL);
 }
 
+double cpu_seconds(pid_t pid) {
+  const std::string stat = read_file("/proc/" + std::to_string(pid) + "/schedstat");
+  return std::strtod(stat.c_str(), nullptr) / 1e9;
+}
+
+TEST_F(LauncherTest, AnAgentThatWasSlowIsToldTheRestAndTheLauncherSleepsAgain) {
+  const auto launcher = Launcher::connect(paths);
+  const Fd slow(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  const int little = 4096;
+  ::setsockopt(slow.get(), SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = paths.run / "launcher.sock";
+  std::copy(path.begin(), path.end(), address.sun_path);
+  ASSERT_EQ(::connect(slow.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+
+  // It is told of each piece of output until its socket is full: one notice waits, the next ones are left out.
+  const Plan p = plan({"lines", "5000000"}, Isolation::none());
+  const auto process = run(*launcher, p);
+  while (std::filesystem::file_size(p.log) < 16 << 20) ::usleep(1000);
+  launcher->signal(p.key, SIGSTOP);
+  ::usleep(50'000);
+  const std::uint64_t written = std::filesystem::file_size(p.log);
+
+  std::string buffer(kLargestMessage, '\0');
+  std::uint64_t told = 0;
+  const timeval patience{0, 200'000};
+  ::setsockopt(slow.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  for (ssize_t count = 0; (count = ::recv(slow.get(), buffer.data(), buffer.size(), 0)) > 0;) {
+    LogGrew grew;
+    if (decode(std::string_view(buffer).substr(0, static_cast<std::size_t>(count)), grew)) told = grew.size;
+  }
+  EXPECT_EQ(told, written);
+  const double before = cpu_seconds(launcher->pid());
+  ::usleep(300'000);
+  EXPECT_LT(cpu_seconds(launcher->pid()) - before, 0.05);
+  launcher->signal(p.key, SIGKILL);
+  EXPECT_TRUE(process->wait(Deadline::in(10s)));
+  launcher->forget(p.key);
+}
+
 TEST_F(LauncherTest, StaysSmall) {
   const auto launcher = Launcher::start_private(paths);
   for (int i = 0; i < 20; ++i) {
