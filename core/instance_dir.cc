@@ -5,7 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <cstdio>
 #include <optional>
+#include <string_view>
 #include <system_error>
 
 #include "core/error.h"
@@ -27,20 +30,37 @@ std::optional<std::string> start_time(const std::string& pid) {
   return stat->substr(at + 1, stat->find(' ', at + 1) - at - 1);
 }
 
+constexpr std::string_view kUnfinished = ".new-";  // before an id, while the directory has no owner yet
+
+/// Its maker may be at work: it takes microseconds.
+bool is_young(const fs::path& path) {
+  std::error_code gone;
+  const auto changed = fs::last_write_time(path, gone);
+  return gone || fs::file_time_type::clock::now() - changed < std::chrono::minutes(1);
+}
+
 }  // namespace
 
 InstanceDir::InstanceDir(const Paths& paths, const std::string& instance_id) : path_(paths.instances() / instance_id) {
   std::error_code error;
   fs::create_directories(paths.instances(), error);
-  if (error || !fs::create_directory(path_, error)) {
+  // Nobody may see it without its owner: a sweep would take it for a dead agent's.
+  const fs::path unfinished = paths.instances() / (std::string(kUnfinished) + instance_id);
+  if (error || !fs::create_directory(unfinished, error)) {
     const int number = error ? error.value() : EEXIST;
-    const std::string failed = path_.string();
-    path_.clear();
-    throw Error(code_of_errno(number), errno_text("make directory " + failed, number));
+    throw Error(code_of_errno(number), errno_text("make directory " + path_.string(), number));
   }
-  const std::string pid = std::to_string(::getpid());
-  const Fd fd = open_file(path_ / "owner", O_WRONLY | O_CREAT | O_EXCL);
-  write_all(fd.get(), pid + " " + start_time(pid).value_or("0") + "\n", (path_ / "owner").string());
+  try {
+    const std::string pid = std::to_string(::getpid());
+    const Fd fd = open_file(unfinished / "owner", O_WRONLY | O_CREAT | O_EXCL);
+    write_all(fd.get(), pid + " " + start_time(pid).value_or("0") + "\n", (unfinished / "owner").string());
+    if (::renameat2(AT_FDCWD, unfinished.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) != 0) {
+      throw_errno("make directory " + path_.string());
+    }
+  } catch (const Error&) {
+    fs::remove_all(unfinished, error);
+    throw;
+  }
 }
 
 InstanceDir::~InstanceDir() {
@@ -60,6 +80,7 @@ std::vector<std::string> orphaned_instances(const Paths& paths) {
   std::vector<std::string> ids;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(paths.instances(), error)) {
+    if (entry.path().filename().string().starts_with(kUnfinished) && is_young(entry.path())) continue;
     const auto owner = try_read_file(entry.path() / "owner");
     const std::string text = owner.value_or("");
     const std::size_t space = text.find(' ');

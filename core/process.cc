@@ -134,6 +134,7 @@ Child Child::spawn(const Options& options) {
   if (pid < 0) throw Error(code_of_errno(fork_error), errno_text("start " + *program, fork_error));
   Child child(pid, Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))));
   if (error != 0) throw Error(Code::unavailable, errno_text("execute " + *program, error));
+  if (!child.pidfd_) throw_errno("watch " + *program);
   return child;
 }
 

@@ -184,6 +184,7 @@ void await_log(Instance& instance, const Ready& ready, Timeline& timeline, Deadl
   const Log& log = instance.log();
   std::uint64_t next = 0;
   for (;;) {
+    const bool closed = log.closed();  // before the lines: the last of them may come with the end
     for (const LogLine& line : log.lines(next)) {
       next = line.number + 1;
       if (line.text.find(ready.pattern) == std::string::npos) continue;
@@ -191,7 +192,7 @@ void await_log(Instance& instance, const Ready& ready, Timeline& timeline, Deadl
       timeline.mark(Mark::responded, line.at);
       return;
     }
-    if (log.closed()) {
+    if (closed) {
       if (const auto exit = instance.wait(deadline)) throw_ended(instance, ready, *exit);
       throw_late(instance, ready, "");
     }
