@@ -133,10 +133,10 @@ Plan NativeBackend::plan_of(const Workload& workload, const image::Image& image,
   }
   plan.hostname = !plan.isolation.uts ? host_name() : workload.hostname.empty() ? id : workload.hostname;
   plan.environment = merged_environment(image, workload, plan.hostname);
-  plan.program = image::find_command(image, plan.arguments[0], plan.environment);
   plan.working_directory = !workload.working_directory.empty() ? workload.working_directory
                            : image.working_directory.empty()   ? "/"
                                                                : image.working_directory;
+  plan.program = image::find_command(image, plan.arguments[0], plan.environment, plan.working_directory);
   const fs::path directory = parts_->paths.instances() / id;
   plan.root = fs::absolute(directory / "merged");
   plan.log = fs::absolute(directory / "log");

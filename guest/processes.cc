@@ -126,6 +126,20 @@ void execute() noexcept {
   errno = seen;
 }
 
+// As the container's side and Docker do for a working directory that the image lacks. Changes `path` while it works.
+bool enter_directory(char* path) noexcept {
+  if (chdir(path) == 0) return true;
+  if (errno != ENOENT) return false;
+  for (char* at = path + 1; *at != '\0'; ++at) {
+    if (*at != '/') continue;
+    *at = '\0';
+    mkdir(path, 0755);  // that it is there afterwards is what counts
+    *at = '/';
+  }
+  mkdir(path, 0755);
+  return chdir(path) == 0;
+}
+
 struct Report {
   int number = 0;
   char step[60] = {};
@@ -140,7 +154,7 @@ struct Report {
   ::signal(SIGPIPE, SIG_DFL);
   setsid();
   if (dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0) step = "redirection of output";
-  if (step == nullptr && directory != nullptr && chdir(directory) != 0) step = "change to the working directory";
+  if (step == nullptr && directory != nullptr && !enter_directory(directory)) step = "change to the working directory";
   if (step == nullptr && restricted) step = drop_privileges();
   if (step == nullptr) {
     execute();
@@ -198,9 +212,11 @@ bool forward_once(const Process& process, int& fd, std::uint8_t stream) noexcept
   return true;
 }
 
+// Bounded where a descendant may live on and write for ever; when the first process ends, all others have.
 void drain(Process& process) noexcept {
-  while (forward_once(process, process.out, 1)) continue;
-  while (forward_once(process, process.err, 2)) continue;
+  constexpr int kMostReads = 64;
+  for (int i = 0; (process.number == 0 || i < kMostReads) && forward_once(process, process.out, 1); ++i) continue;
+  for (int i = 0; (process.number == 0 || i < kMostReads) && forward_once(process, process.err, 2); ++i) continue;
 }
 
 // Once is enough: a fork that meets the signal fails, and orphans become our children. kill(2) itself says nothing, because it counts
@@ -259,7 +275,7 @@ const char* limit_processes(std::uint64_t pids) noexcept {
 
 bool start(std::uint16_t number, bool restricted) noexcept {
   Process* process = find(number) == nullptr ? free_slot() : nullptr;
-  int out[2], err[2], report[2];
+  int out[2] = {-1, -1}, err[2] = {-1, -1}, report[2] = {-1, -1};
   if (overflow || arguments.count == 0 || process == nullptr) {
     channel::fail(number, process == nullptr ? "start of another process" : "collection of arguments", process == nullptr ? EAGAIN : E2BIG);
     clear_strings();
@@ -267,6 +283,8 @@ bool start(std::uint16_t number, bool restricted) noexcept {
   }
   if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0 || pipe2(report, O_CLOEXEC) != 0) {
     channel::fail(number, "pipe", errno);
+    for (const int fd : {out[0], out[1], err[0], err[1]}) close(fd);
+    clear_strings();
     return false;
   }
   const pid_t pid = fork_into_group();

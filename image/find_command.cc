@@ -46,17 +46,18 @@ std::string_view search_path(const Image& image, const std::vector<std::string>&
   return seen ? found : kDefaultPath;
 }
 
-std::vector<std::string> candidates(const Image& image, const std::string& argv0, const std::vector<std::string>& environment) {
+std::vector<std::string> candidates(const Image& image, const std::string& argv0, const std::vector<std::string>& environment,
+                                    const std::string& directory) {
   if (argv0.starts_with('/')) return {argv0};
-  const std::string base = image.working_directory.ends_with('/') ? image.working_directory : image.working_directory + "/";
+  const std::string base = directory.ends_with('/') ? directory : directory + "/";
   if (argv0.find('/') != std::string::npos) return {base + argv0};
   std::vector<std::string> paths;
   std::string_view rest = search_path(image, environment);
   while (true) {
     const std::size_t colon = rest.find(':');
-    const std::string directory(rest.substr(0, colon));
+    const std::string folder(rest.substr(0, colon));
     // An empty part means the working directory, as execvp(3) has it.
-    paths.push_back(directory.empty() ? base + argv0 : directory + "/" + argv0);
+    paths.push_back(folder.empty() ? base + argv0 : folder + "/" + argv0);
     if (colon == std::string_view::npos) return paths;
     rest.remove_prefix(colon + 1);
   }
@@ -64,12 +65,13 @@ std::vector<std::string> candidates(const Image& image, const std::string& argv0
 
 }  // namespace
 
-std::string find_command(const Image& image, const std::string& argv0, const std::vector<std::string>& environment) {
+std::string find_command(const Image& image, const std::string& argv0, const std::vector<std::string>& environment,
+                         const std::string& directory) {
   if (argv0.empty())
     throw Error(Code::invalid, "the command for image '" + image.reference + "' is empty", "give it in the workload's 'command'");
   const Fd root = open_file(image.rootfs, O_PATH | O_DIRECTORY);
   std::string refused;
-  for (const std::string& path : candidates(image, argv0, environment)) {
+  for (const std::string& path : candidates(image, argv0, environment, directory)) {
     const Found found = look_at(root.get(), path);
     if (found == Found::executable) return path;
     if (found == Found::not_executable && refused.empty()) refused = path;

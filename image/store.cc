@@ -58,7 +58,8 @@ std::string read_probe(const std::filesystem::path& path) {
 
 }  // namespace
 
-/// The digest of a program file that has not changed since it was read, so that a start costs one stat(2).
+/// What was found out before: the digest of a program file that has not changed since it was read, and which EROFS image a reference
+/// means, so that a start costs one stat(2).
 struct Store::Known {
   struct Program {
     struct timespec modified {};
@@ -69,6 +70,7 @@ struct Store::Known {
   };
   std::mutex mutex;
   Program program;
+  std::map<std::string, std::filesystem::path> erofs;  // by reference
 
   static bool same(const Program& program, const struct stat& status) {
     const auto equal = [](const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; };
@@ -133,7 +135,6 @@ Image Store::resolve_directory(const std::string& reference) const {
     throw Error(Code::invalid, "image '" + reference + "' is no directory", "name a directory with a root filesystem");
   Image image;
   image.reference = reference;
-  image.digest = tree_digest(path);
   image.rootfs = path;
   image.command = {"/bin/sh"};
   image.environment = {std::string(kPath)};
@@ -141,10 +142,26 @@ Image Store::resolve_directory(const std::string& reference) const {
 }
 
 std::filesystem::path Store::erofs(const Image& image) const {
+  {
+    const std::lock_guard guard(known_->mutex);
+    const auto found = known_->erofs.find(image.reference);
+    if (found != known_->erofs.end() && ::access(found->second.c_str(), R_OK) == 0) return found->second;
+  }
+  return make_erofs(image);
+}
+
+std::filesystem::path Store::make_erofs(const Image& image) const {
+  const std::filesystem::path made = erofs_of(image.digest.empty() ? tree_digest(image.rootfs) : image.digest, image);
+  const std::lock_guard guard(known_->mutex);
+  known_->erofs[image.reference] = made;
+  return made;
+}
+
+std::filesystem::path Store::erofs_of(const std::string& digest, const Image& image) const {
   // The parameters are part of the file: with the time, the identifier and the order fixed, the same tree gives the same bytes.
   // Not compressed: a guest reads it through its page cache, and unpacking would cost CPU time that metal and container do not pay.
   constexpr std::string_view kIdentifier = "7461726e-6574-4d61-8e67-726f73736e65";
-  const std::filesystem::path home = home_of(paths_, image.digest);
+  const std::filesystem::path home = home_of(paths_, digest);
   const std::filesystem::path made = home / "rootfs.erofs";
   if (::access(made.c_str(), R_OK) == 0) return made;
   if (!find_program("mkfs.erofs")) throw Error(Code::unavailable, "mkfs.erofs is missing", "apt-get install erofs-utils");

@@ -13,7 +13,7 @@ namespace tare::image {
 
 struct Image {
   std::string reference;                 // as the user wrote it: "tare/probe", "dir:/srv/rootfs"
-  std::string digest;                    // "sha256:…" over the tree's content
+  std::string digest;                    // "sha256:…" over the built-in tree's content; empty for a directory, which may change
   std::filesystem::path rootfs;          // read-only lower directory
   std::vector<std::string> command;      // used when the workload has none
   std::vector<std::string> environment;  // KEY=VALUE; has PATH
@@ -27,20 +27,25 @@ class Store {
   /// "tare/probe" is built in: made from libexec/probe on first use. "dir:/path" is a directory with a root filesystem, used as it is.
   /// Throws Error(not_found) with the names that exist.
   Image resolve(const std::string& reference) const;
-  /// The EROFS image of `image`, made by mkfs.erofs on first use and kept under its digest.
+  /// The EROFS image of `image`, made by mkfs.erofs where there is none of the tree as it is now, and kept under its digest.
+  std::filesystem::path make_erofs(const Image& image) const;
+  /// What make_erofs() gave for this reference before: a start does not walk the tree. Makes it where nobody has.
   std::filesystem::path erofs(const Image& image) const;
 
  private:
   struct Known;
   Image resolve_builtin() const;
   Image resolve_directory(const std::string& reference) const;
+  std::filesystem::path erofs_of(const std::string& digest, const Image& image) const;
 
   Paths paths_;
   std::shared_ptr<Known> known_;
 };
 
-/// The file that `argv0` means in `image`: an absolute path as it is, else the first hit in PATH. Links are followed inside the root only.
+/// The file that `argv0` means in `image`: an absolute path as it is, one with a slash below the working
+/// `directory`, else the first hit in PATH. Links are followed inside the root only.
 /// Throws Error(not_found) "command 'x' is not in image 'y'", or Error(invalid) when it is not executable.
-std::string find_command(const Image& image, const std::string& argv0, const std::vector<std::string>& environment);
+std::string find_command(const Image& image, const std::string& argv0, const std::vector<std::string>& environment,
+                         const std::string& directory);
 
 }  // namespace tare::image

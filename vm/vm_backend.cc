@@ -180,7 +180,7 @@ void VmBackend::prepare(const Workload& workload) {
   ready();
   initramfs_for(workload);
   scratch_template(parts_.paths);
-  parts_.images->erofs(parts_.images->resolve(workload.image));
+  parts_.images->make_erofs(parts_.images->resolve(workload.image));
 }
 
 VmPlan VmBackend::plan_of(const Workload& workload, const image::Image& image, const std::string& id) const {
@@ -213,8 +213,8 @@ GuestWork VmBackend::work_of(const Workload& workload, const image::Image& image
   }
   work.hostname = workload.hostname.empty() ? id : workload.hostname;
   work.environment = environment_of(image, workload, work.hostname);
-  work.program = image::find_command(image, work.arguments[0], work.environment);
   work.directory = first_of(workload.working_directory, image.working_directory, "/");
+  work.program = image::find_command(image, work.arguments[0], work.environment, work.directory);
   work.pids = static_cast<std::uint64_t>(workload.limits.pids.value_or(0));
   work.restricted = workload.security == Security::standard;
   return work;

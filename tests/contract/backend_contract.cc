@@ -134,10 +134,10 @@ TEST_P(BackendContract, EnvironmentDirectoryAndArgumentsAreAsAsked) {
   Workload workload = shell("echo $GREETING; pwd; echo \"$0|$1\"");
   workload.command.insert(workload.command.end(), {"zero", "with space 'and' \"quotes\" \\ ü"});
   workload.environment = {"GREETING=hello world"};
-  workload.working_directory = "/work";
+  workload.working_directory = "/made/for/it";
   std::string out;
   EXPECT_TRUE(run(workload, &out).ok());
-  EXPECT_EQ(out, "hello world\n/work\nzero|with space 'and' \"quotes\" \\ ü\n");
+  EXPECT_EQ(out, "hello world\n/made/for/it\nzero|with space 'and' \"quotes\" \\ ü\n");
 }
 
 TEST_P(BackendContract, HostnameIsTheInstancesUnlessItIsTheHosts) {

@@ -20,7 +20,7 @@ class FindCommand : public testing::Test {
     put(image_.rootfs / "work/script", "", 0755);
   }
   std::string find(const std::string& argv0, const std::vector<std::string>& environment = {}) {
-    return find_command(image_, argv0, environment);
+    return find_command(image_, argv0, environment, image_.working_directory);
   }
   Error error(const std::string& argv0) {
     try {

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/process.h"
+#include "image/digest.h"
 #include "tests/unit/image/trees.h"
 
 namespace tare::image {
@@ -177,9 +178,9 @@ TEST(Store, RefusesADirectoryThatIsRelativeMissingOrAFile) {
   EXPECT_EQ(error_of([&] { store.resolve("dir:" + trees.below("file").string()); }).code(), Code::invalid);
 }
 
-TEST(Store, SeesAChangeInADirectory) {
+TEST(TreeDigest, SeesAChangeInADirectory) {
   const Trees trees;
-  const auto digest = [&] { return Store(trees.paths()).resolve("dir:" + trees.below("tree").string()).digest; };
+  const auto digest = [&] { return tree_digest(trees.below("tree")); };
   put(trees.below("tree/bin/sh"), "shell", 0755);
   const std::string first = digest();
   EXPECT_EQ(digest(), first);
@@ -196,14 +197,13 @@ TEST(Store, SeesAChangeInADirectory) {
   EXPECT_NE(digest(), linked);
 }
 
-TEST(Store, TellsAFileInADirectoryFromAFileBesideIt) {
+TEST(TreeDigest, TellsAFileInADirectoryFromAFileBesideIt) {
   const Trees trees;
   std::filesystem::create_directories(trees.below("one/a"));
   std::filesystem::create_directories(trees.below("two/a"));
   std::filesystem::create_directories(trees.below("one/a/b"));
   std::filesystem::create_directories(trees.below("two/b"));
-  const Store store(trees.paths());
-  EXPECT_NE(store.resolve("dir:" + trees.below("one").string()).digest, store.resolve("dir:" + trees.below("two").string()).digest);
+  EXPECT_NE(tree_digest(trees.below("one")), tree_digest(trees.below("two")));
 }
 
 TEST(Erofs, IsMadeOnceAndHoldsTheTree) {
@@ -239,6 +239,19 @@ TEST(Erofs, IsMadeForADirectoryToo) {
   put(trees.below("tree/hello"), "hello from the tree");
   const Store store(trees.paths());
   EXPECT_THAT(read_file(store.erofs(store.resolve("dir:" + trees.below("tree").string()))), HasSubstr("hello from the tree"));
+}
+
+TEST(Erofs, OfADirectoryIsMadeAnewByMakingAndRememberedByAskingForIt) {
+  if (!find_program("mkfs.erofs")) GTEST_SKIP() << "mkfs.erofs is not installed";
+  const Trees trees;
+  put(trees.below("tree/hello"), "first");
+  const Store store(trees.paths());
+  const Image image = store.resolve("dir:" + trees.below("tree").string());
+  const auto first = store.make_erofs(image);
+  put(trees.below("tree/hello"), "second time");
+  EXPECT_EQ(store.erofs(image), first) << "a start does not walk the tree";
+  EXPECT_THAT(read_file(store.make_erofs(image)), HasSubstr("second time"));
+  EXPECT_THAT(read_file(store.erofs(image)), HasSubstr("second time"));
 }
 
 }  // namespace
