@@ -23,7 +23,7 @@
 namespace tare::guest {
 
 constexpr std::uint32_t kMagic = 0x65726174;  // "tare"
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kHeaderSize = 16;
 constexpr std::size_t kMaxPayload = 128 * 1024;  // the kernel's bound of one argument (MAX_ARG_STRLEN)
 constexpr std::size_t kMaxFrame = kHeaderSize + kMaxPayload;
@@ -192,12 +192,10 @@ struct GuestUsage {
   std::uint64_t id = 0;               // of the request
   std::uint64_t cpu_nanoseconds = 0;  // user, nice, system, irq and softirq of /proc/stat
   std::uint64_t memory_used = 0;      // MemTotal − MemAvailable, bytes
-  std::uint64_t memory_total = 0;
-  std::uint64_t processes = 0;  // tasks but kernel threads
-  std::uint64_t oom_kills = 0;  // oom_kill of /proc/vmstat
+  std::uint64_t oom_kills = 0;        // oom_kill of /proc/vmstat
   template <class Codec>
   void visit(Codec& codec) {
-    codec(id), codec(cpu_nanoseconds), codec(memory_used), codec(memory_total), codec(processes), codec(oom_kills);
+    codec(id), codec(cpu_nanoseconds), codec(memory_used), codec(oom_kills);
   }
 };
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest/usage.h"
 
-#include <dirent.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -31,21 +30,6 @@ std::uint64_t cpu_nanoseconds() noexcept {
   return (user + nice + system + irq + softirq) * (1'000'000'000 / per_second);
 }
 
-// Entries of /proc that are a process with a memory of its own: kernel threads have an empty command line.
-std::uint64_t user_processes() noexcept {
-  DIR* proc = opendir("/proc");
-  if (proc == nullptr) return 0;
-  std::uint64_t count = 0;
-  while (const dirent* entry = readdir(proc)) {
-    if (entry->d_name[0] < '1' || entry->d_name[0] > '9' || std::strcmp(entry->d_name, "1") == 0) continue;
-    char path[64];
-    std::snprintf(path, sizeof path, "/proc/%.20s/cmdline", entry->d_name);
-    if (*read_text(path) != '\0') ++count;
-  }
-  closedir(proc);
-  return count;
-}
-
 }  // namespace
 
 std::uint64_t oom_kills() noexcept { return number_after(read_text("/proc/vmstat"), "oom_kill "); }
@@ -55,9 +39,7 @@ GuestUsage read_usage(std::uint64_t request) noexcept {
   usage.id = request;
   usage.cpu_nanoseconds = cpu_nanoseconds();
   const char* memory = read_text("/proc/meminfo");
-  usage.memory_total = number_after(memory, "MemTotal:") * 1024;
-  usage.memory_used = usage.memory_total - number_after(memory, "MemAvailable:") * 1024;
-  usage.processes = user_processes();
+  usage.memory_used = (number_after(memory, "MemTotal:") - number_after(memory, "MemAvailable:")) * 1024;
   usage.oom_kills = oom_kills();
   return usage;
 }

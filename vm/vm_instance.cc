@@ -295,21 +295,21 @@ std::optional<guest::GuestUsage> VmInstance::ask_guest() const {
 
 Usage VmInstance::usage() const {
   Usage usage;
-  const auto guest = ask_guest();
   {
     const std::lock_guard lock(mutex_);
     if (final_usage_) usage = *final_usage_;
+    if (!usage.memory && resources_.group) usage = resources_.group->usage();
+    if (resources_.tap) {
+      const auto counted = netlink::counters(resources_.tap->name());  // the tap's end: what it receives is what the guest sends
+      usage.network_receive = Bytes{counted.transmitted};
+      usage.network_transmit = Bytes{counted.received};
+    }
   }
-  if (state_.load() == State::removed) return usage;
-  if (!usage.memory) usage = resources_.group->usage();
-  if (resources_.tap) {
-    const auto counted = netlink::counters(resources_.tap->name());  // the tap's end: what it receives is what the guest sends
-    usage.network_receive = Bytes{counted.transmitted};
-    usage.network_transmit = Bytes{counted.received};
-  }
-  if (guest) {
+  // Last: the guest's answer costs CPU time on QEMU's account.
+  if (const auto guest = ask_guest()) {
     usage.guest_cpu = std::chrono::nanoseconds(guest->cpu_nanoseconds);
     usage.guest_memory_used = Bytes{guest->memory_used};
+    usage.oom_kills = guest->oom_kills;  // the host's group holds QEMU, which has no limit
   }
   return usage;
 }
@@ -338,15 +338,19 @@ void VmInstance::signal(int number) {
 }
 
 void VmInstance::pause() {
+  const std::lock_guard change(change_mutex_);
   require_running("pause");
   if (virDomainSuspend(domain_.get()) < 0) throw_libvirt(who_);
-  state_ = State::paused;
+  State running = State::running;
+  state_.compare_exchange_strong(running, State::paused);  // it may have ended meanwhile
 }
 
 void VmInstance::resume() {
+  const std::lock_guard change(change_mutex_);
   require_running("resume");
   if (virDomainResume(domain_.get()) < 0) throw_libvirt(who_);
-  state_ = State::running;
+  State paused = State::paused;
+  state_.compare_exchange_strong(paused, State::running);
 }
 
 void VmInstance::queue_exec(std::uint16_t number, const std::vector<std::string>& command) {
@@ -407,8 +411,8 @@ ExecResult VmInstance::exec(const std::vector<std::string>& command, Deadline de
 
 Exit VmInstance::stop(std::chrono::nanoseconds grace) {
   timeline_.mark(Mark::stopping);
-  if (state_.load() == State::paused) resume();
   try {
+    if (state_.load() == State::paused) resume();
     if (state_.load() == State::running) signal(SIGTERM);
     if (const auto exit = wait(Deadline::in(grace))) return *exit;
     guest::Signal kill;
@@ -455,18 +459,20 @@ void VmInstance::kill_emulator() {
 
 void VmInstance::release() {
   resources_.connection->forget(plan_.name);
-  channel_.reset();
+  if (channel_) channel_->end();  // and no callback runs any more
   domain_.reset();
-  if (resources_.tap) resources_.tap->remove();
-  if (resources_.group) {
-    if (!resources_.group->kill_all(Deadline::in(kAfterKill))) {
-      throw Error(Code::failed, who_ + ": processes stay in control group " + resources_.group->path());
-    }
+  if (resources_.group && !resources_.group->kill_all(Deadline::in(kAfterKill))) {
+    throw Error(Code::failed, who_ + ": processes stay in control group " + resources_.group->path());
   }
+  const std::lock_guard lock(mutex_);
+  if (resources_.tap) resources_.tap->remove();
+  resources_.tap.reset();
+  resources_.group.reset();
   resources_.directory.remove();
 }
 
 void VmInstance::remove() {
+  const std::lock_guard change(change_mutex_);
   if (state_.load() == State::removed) return;
   kill_emulator();
   {
@@ -474,7 +480,6 @@ void VmInstance::remove() {
     if (!final_usage_ && resources_.group) final_usage_ = resources_.group->usage();
   }
   release();
-  resources_.group.reset();
   state_ = State::removed;
   timeline_.mark(Mark::removed);
 }

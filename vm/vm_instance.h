@@ -133,6 +133,7 @@ class VmInstance final : public Instance {
   Domain domain_;
   Fd emulator_;  // pidfd; absent when libvirt runs elsewhere
   int emulator_pid_ = -1;
+  std::mutex change_mutex_;           // one pause(), resume() or remove() at a time
   mutable std::mutex sending_;        // the strings of one process must arrive together
   std::unique_ptr<Channel> channel_;  // last: its thread uses all of the above
 };
