@@ -107,6 +107,7 @@ class Trial {
   std::chrono::nanoseconds start_limit() const { return is_probe() ? experiment_.timeout : workload_.start_timeout; }
 
   void finish(Instance& instance, const std::stop_token& stop) {
+    ended_ = instance.state() == State::exited;
     const Usage usage = instance.usage();
     extras_.protections = instance.protections();
     if (is_probe()) record_.raw_output = output_of(instance);
@@ -179,7 +180,7 @@ class Trial {
     time("usage.cpu_user", u.cpu_user);
     time("usage.cpu_system", u.cpu_system);
     bytes("usage.memory_peak", u.memory_peak);
-    if (!is_probe()) {  // its processes are gone by now; what is left in the group is not what it used
+    if (!ended_) {  // else its processes are gone; what is left in the group is not what it used
       bytes("usage.memory", u.memory);
       bytes("usage.memory_pss", u.memory_pss);
       count("usage.processes", u.processes);
@@ -224,7 +225,8 @@ class Trial {
   TrialRecord record_;
   std::mutex stop_mutex_;
   bool removing_ = false;
-  Timeline timeline_;  // outlives the instance, which marks it
+  bool ended_ = false;  // before its usage was read
+  Timeline timeline_;   // outlives the instance, which marks it
   std::optional<std::chrono::nanoseconds> own_cpu_;
 };
 
