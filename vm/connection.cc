@@ -61,6 +61,21 @@ std::string version_text(unsigned long version) {
   return std::to_string(version / 1'000'000) + "." + std::to_string(version / 1000 % 1000) + "." + std::to_string(version % 1000);
 }
 
+// The process whose command line has `start`, or `start,…`, as an argument: a libvirtd's pid files may be in another root than ours.
+std::optional<int> process_with_argument(const std::string& start) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
+    const std::string pid = entry.path().filename();
+    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    const std::string line = '\0' + try_read_file(entry.path() / "cmdline").value_or("");
+    const std::size_t at = line.find('\0' + start);
+    if (at == std::string::npos) continue;
+    const char next = at + 1 + start.size() < line.size() ? line[at + 1 + start.size()] : '\0';
+    if (next == ',' || next == '\0') return std::stoi(pid);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 void throw_libvirt(const std::string& what) {
@@ -139,7 +154,7 @@ Domain Connection::create(const std::string& xml, const std::string& name) {
 }
 
 std::optional<int> Connection::emulator_pid(const std::string& name) const {
-  if (!embedded_) return std::nullopt;
+  if (!embedded_) return process_with_argument("guest=" + name);
   const auto pid = try_read_number(root_ / "run" / "qemu" / (name + ".pid"));
   if (!pid) return std::nullopt;
   return static_cast<int>(*pid);

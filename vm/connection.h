@@ -52,7 +52,7 @@ class Connection {
   void learn_capabilities(const std::string& emulator, const std::string& domain_type);
   /// Starts a transient domain. `name` is for messages.
   Domain create(const std::string& xml, const std::string& name);
-  /// Process id of the domain's QEMU; nothing when libvirt runs in another root than ours.
+  /// Process id of the domain's QEMU; nothing when it does not run on this host.
   std::optional<int> emulator_pid(const std::string& name) const;
   /// Calls `ended` once when libvirt says that the domain has stopped; on the event thread, which must not come back here.
   void on_stopped(const std::string& name, std::function<void()> ended);

@@ -86,7 +86,9 @@ class VmBackend final : public Backend {
   Ready make_ready() const;
   void forget_untested() const;
   fs::path initramfs_for(const Workload& workload) const;
-  fs::path emulator() const { return parts_.paths.guest() / parts_.settings.emulator.filename(); }
+  // A libvirtd runs QEMU as a user of its own, who may not write to control groups: it gets QEMU itself, which is moved afterwards.
+  bool embedded() const { return parts_.settings.uri.empty(); }
+  fs::path emulator() const { return embedded() ? parts_.paths.guest() / parts_.settings.emulator.filename() : parts_.settings.emulator; }
   VmPlan plan_of(const Workload& workload, const image::Image& image, const std::string& id) const;
   GuestWork work_of(const Workload& workload, const image::Image& image, const std::string& id) const;
   void add_link(const std::string& id, VmResources& resources, VmPlan& plan, GuestWork& work) const;
@@ -118,7 +120,7 @@ Ready VmBackend::make_ready() const {
   }
   if (out.verdict.accelerator == Accelerator::tcg) out.tsc_khz = tsc_khz();
   out.connection = Connection::open(parts_.paths, parts_.settings.uri);
-  link_emulator(emulator(), parts_.paths.libexec / "tare-emulator");
+  if (embedded()) link_emulator(emulator(), parts_.paths.libexec / "tare-emulator");
   out.connection->learn_capabilities(emulator().string(), out.verdict.accelerator == Accelerator::kvm ? "kvm" : "qemu");
   return out;
 }
@@ -166,6 +168,9 @@ Probe VmBackend::probe() const {
     plan.tsc_khz = with.tsc_khz;
     probe.details["guest_command_line"] = command_line(plan);
     probe.details["cpus"] = "limits.cpus rounded up to virtual CPUs; QEMU itself has no CPU quota";
+    if (!embedded()) {
+      probe.details["usage"] = "QEMU enters its control group when libvirtd has made it: what it used before that is not counted";
+    }
     probe.details["memory"] = "limits.memory is the guest's RAM, its kernel included; " + text_of(kDefaultMemory) + " without a limit";
     probe.details["pids"] = "pids controller in the guest";
     probe.details["disk"] = "EROFS image below, ext4 on a sparse raw file above, cache=" + Disk{}.cache;
@@ -245,7 +250,7 @@ std::unique_ptr<Instance> VmBackend::start(const Workload& workload, Timeline& t
     add_link(id, resources, plan, work);
     address = work.address.substr(0, work.address.find('/'));
   }
-  plan.environment.emplace_back("TARE_TASKS", entrances(*resources.group));
+  if (embedded()) plan.environment.emplace_back("TARE_TASKS", entrances(*resources.group));
   const std::string xml = domain_xml(plan);
   timeline.mark(Mark::prepared);
   auto instance = std::make_unique<VmInstance>(std::move(plan), std::move(work), who, address, std::move(resources), timeline);

@@ -83,6 +83,10 @@ void VmInstance::create_domain(const std::string& xml) {
   if (const auto pid = resources_.connection->emulator_pid(plan_.name)) {
     emulator_pid_ = *pid;
     emulator_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));
+    // libvirtd's QEMU was born in libvirt's group, which it may have left again thread by thread.
+    if (!resources_.connection->embedded()) resources_.group->add_process(*pid);
+  } else if (!resources_.connection->embedded()) {
+    throw Error(Code::unsuited, who_ + ": libvirt runs its QEMU where this host does not see it", "set vm.connection to embed");
   }
 }
 
