@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every performance case shares: samples, their median, and the report `NAME  ours  peer  ratio  goal  ok|over` (`--json FILE` for
-// the same as JSON, exit code 4 when a goal is missed). Peers are measured in the same run, interleaved. Single-threaded.
+// the same as JSON). Exit code 4 when a goal is missed, 1 when ours could not be measured; a peer that cannot run here is no failure. Peers
+// are measured in the same run, interleaved. Single-threaded.
 #pragma once
 
 #include <algorithm>
@@ -84,11 +85,10 @@ class Report {
            std::any_of(names_.begin(), names_.end(), [&](const std::string& n) { return n.starts_with(prefix) || prefix.starts_with(n); });
   }
 
-  /// `goal`: the greatest ratio ours / peer that is good.
+  /// `goal`: the greatest ratio ours / peer that is good. Without a sample of ours it is failed(), without one of the peer's missing().
   void ratio(const std::string& name, const Samples& ours, const Samples& peer, double goal, const std::string& unit = "s") {
-    for (const Samples* side : {&ours, &peer}) {
-      if (side->values.empty()) return missing(name, side->name + " does not run here: " + side->failure);
-    }
+    if (ours.values.empty()) return failed(name, ours.name + ": " + ours.failure);
+    if (peer.values.empty()) return missing(name, peer.name + " does not run here: " + peer.failure);
     Line line{name, unit, median(ours.values), median(peer.values), goal, {}, ours.values, peer.values};
     add(line);
   }
@@ -96,7 +96,13 @@ class Report {
   void limit(const std::string& name, double ours, double most, const std::string& unit) {
     add({name, unit, ours, most, 1.0, {}, {ours}, {}});
   }
+  /// Cannot be measured here, and need not be: a peer is not installed, or this host lacks what the case is about.
   void missing(const std::string& name, const std::string& reason) { add({name, "", 0, 0, 0, reason, {}, {}}); }
+  /// Ours did not do what was to be measured.
+  void failed(const std::string& name, const std::string& reason) {
+    failed_ = failed_ || chosen(name);
+    add({name, "", 0, 0, 0, "FAILED: " + reason, {}, {}});
+  }
   /// Facts that a reader of the numbers wants; not judged.
   void note(const std::string& text) {
     std::printf("# %s\n", text.c_str());
@@ -106,6 +112,7 @@ class Report {
   /// Writes the JSON file and gives the program's exit code.
   int finish() const {
     if (!json_file_.empty()) write_file_atomic(json_file_, json());
+    if (failed_) return 1;
     return std::any_of(lines_.begin(), lines_.end(), [](const Line& l) { return l.over(); }) ? 4 : 0;
   }
 
@@ -120,7 +127,7 @@ class Report {
     std::vector<double> our_samples;
     std::vector<double> peer_samples;
     double ratio() const { return ours / peer; }
-    bool over() const { return missing.empty() && ratio() > goal; }
+    bool over() const { return missing.empty() && !(ratio() <= goal); }
     const char* verdict() const { return !missing.empty() ? "missing" : over() ? "over" : "ok"; }
   };
 
@@ -132,9 +139,13 @@ class Report {
     return text;
   }
 
+  bool chosen(const std::string& line) const {
+    const auto begins = [&](const std::string& name) { return line.starts_with(name); };
+    return names_.empty() || std::any_of(names_.begin(), names_.end(), begins);
+  }
+
   void add(Line line) {
-    const auto begins = [&](const std::string& name) { return line.name.starts_with(name); };
-    if (!names_.empty() && std::none_of(names_.begin(), names_.end(), begins)) return;
+    if (!chosen(line.name)) return;
     if (line.missing.empty()) {
       std::printf("%-40s  %10s  %10s  %6.3f  %6.3f  %s\n", line.name.c_str(), amount(line.ours, line.unit).c_str(),
                   amount(line.peer, line.unit).c_str(), line.ratio(), line.goal, line.verdict());
@@ -184,6 +195,7 @@ class Report {
     return out + "\n]\n";
   }
 
+  bool failed_ = false;
   int samples_ = 100;
   std::string json_file_;
   std::vector<std::string> names_;

@@ -222,6 +222,8 @@ int run(perf::Report& report) {
     if (!report.wants(name)) continue;
     const auto samples = perf::interleave(subjects, report.samples(), gap);
     report.ratio(name + ".init", samples[0], samples[1], 1.15);
+    if (!samples[0].failure.empty()) report.failed(name + ".added", samples[0].failure);
+    if (!samples[1].failure.empty()) report.missing(name + ".added", samples[1].failure);
     if (samples[0].values.size() != samples[1].values.size()) continue;
     std::vector<double> added;
     for (std::size_t i = 0; i < samples[0].values.size(); ++i) added.push_back(samples[0].values[i] - samples[1].values[i]);
