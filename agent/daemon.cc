@@ -42,7 +42,6 @@ void clean_up(const Paths& paths, const BackendSet& backends, Store& store) {
   const Swept swept = sweep(paths, backends.control_groups());
   if (!swept.instances.empty()) journal::warn("removed what a dead agent left: " + std::to_string(swept.instances.size()) + " instances");
   for (const std::string& problem : swept.problems) journal::warn("left over: " + problem);
-  store.checkpoint();
 }
 
 // The results of the last run stay on /metrics when the agent is started again.

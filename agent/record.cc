@@ -120,7 +120,6 @@ void Recorder::end(const std::string& state, const std::string& sentence) noexce
   try {
     if (record_.wall_seconds == 0) record_.wall_seconds = seconds_since(began_);
     store_.end_run(record_, state, sentence);
-    store_.checkpoint();
   } catch (const std::exception& e) {
     // The streams wait for an end; they see it in the hub, since the store cannot hold it.
     journal::error("run " + record_.id + ": its end could not be stored: " + e.what());

@@ -7,7 +7,8 @@
 namespace tare {
 
 //   state (/var/lib/tare)
-//   ├── tare.db                       runs and samples
+//   ├── tare.db                       runs and samples; tare.db.lock: held by the agent that writes it
+//   ├── measure.lock                  held by the agent that measures
 //   ├── images/<digest>/              rootfs/, rootfs.erofs, image.json
 //   ├── kernels/<release>/            vmlinuz, vmlinux, modules/
 //   ├── guest/                        initramfs, accelerator verdict

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The verbs, with the private agent that each starts when none runs.
+#include "agent/sqlite.h"
 #include "agent_fixture.h"
 
 namespace tare::test {
@@ -52,6 +53,38 @@ TEST_F(AgentVerbs, AnInterruptStopsTheRunAndKeepsWhatIsThere) {
   EXPECT_THAT(read_file(run / "samples.csv"), HasSubstr("mark.ready"));
   EXPECT_THAT(read_file(run / "result.json"), HasSubstr("mark.ready"));
   EXPECT_THAT(tare({"runs"}).out, HasSubstr("canceled"));
+}
+
+// The private agent of each `tare runs` opens the database that the other agent writes.
+TEST_F(AgentVerbs, RunsAndShowGoOnWhileAnotherAgentMeasuresAndHarmNothing) {
+  trial_ms_ = 2;
+  const Fd err = open_file(dir_.path() / "bench.err", O_RDWR | O_CREAT);
+  const fs::path results = dir_.path() / "results";
+  Child bench = spawn({"bench", write("s.yaml", suite(100000)).string(), "--results", results.string()}, -1, err.get());
+  const Deadline deadline = Deadline::in(seconds(20));
+  while (read_file(dir_.path() / "bench.err").find(" start ") == std::string::npos) {
+    ASSERT_FALSE(deadline.passed()) << read_file(dir_.path() / "bench.err");
+    std::this_thread::sleep_for(milliseconds(10));
+  }
+  for (int i = 0; i < 50; ++i) {
+    const Ended listed = tare({"runs"});
+    ASSERT_EQ(listed.exit.code, 0) << listed.err;
+    ASSERT_THAT(listed.out, HasSubstr(" running ")) << "call " << i;
+  }
+  EXPECT_THAT(tare({"show", "last"}).out, HasSubstr("metal"));
+  const Ended refused = tare({"bench", (dir_.path() / "s.yaml").string(), "--results", results.string()});
+  EXPECT_EQ(refused.exit.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr(" is active; two at once would measure each other"));
+  bench.signal(SIGINT);
+  const auto exit = bench.wait(Deadline::in(seconds(30)));
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(exit->status(), 130) << read_file(dir_.path() / "bench.err");
+  const fs::path run = fs::directory_iterator(results)->path();
+  EXPECT_EQ(tare({"show", "last", "--csv"}).out, read_file(run / "samples.csv"));
+  agent::Connection database(dir_.path() / "state" / "tare.db", true);
+  agent::Statement check(database, "PRAGMA integrity_check");
+  ASSERT_TRUE(check.next());
+  EXPECT_EQ(check.text(0), "ok");
 }
 
 TEST_F(AgentVerbs, WrongCommandLinesSayWhatWasMeantAndExitWithTwo) {

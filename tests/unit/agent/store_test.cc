@@ -9,6 +9,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "agent/sqlite.h"
 #include "core/error.h"
 #include "core/files.h"
 
@@ -118,6 +119,39 @@ TEST_F(StoreTest, LeavesARunAloneWhoseAgentLives) {
   Store other(path());
   EXPECT_TRUE(other.mark_interrupted().empty());
   EXPECT_EQ(other.find("r")->state, "running");
+}
+
+TEST_F(StoreTest, OneWritesAtATimeAndAllRead) {
+  Store first(path());
+  Store second(path());
+  begin(first);
+  const auto begin_second = [&] { second.begin_run("s", bench::load_suite(kSuite, "s.yaml"), {}, 1, std::chrono::milliseconds(10)); };
+  try {
+    begin_second();
+    FAIL() << "two write";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), Code::conflict);
+  }
+  first.add_trial("r", trial(1), "{}");
+  EXPECT_EQ(second.samples("r").size(), 2U);
+  EXPECT_THROW(second.add_trial("s", trial(1), "{}"), Error);
+  bench::RunRecord record;
+  record.id = "r";
+  first.end_run(record, "ok", "");
+  EXPECT_EQ(std::filesystem::file_size(path().string() + "-wal"), 0U);  // nothing is left for the next one to recover
+  begin_second();
+  EXPECT_EQ(first.find("s")->state, "running");
+}
+
+TEST_F(StoreTest, ARunWhoseEndCannotBeStoredLeavesTheDatabaseToOthers) {
+  Store store(path());
+  begin(store);
+  bench::RunRecord record;
+  record.id = "r";
+  Connection meddler(path(), false);
+  meddler.run("DROP TABLE events");
+  EXPECT_THROW(store.end_run(record, "ok", ""), Error);
+  EXPECT_NO_THROW(store.begin_run("s", bench::load_suite(kSuite, "s.yaml"), {}, 1, std::chrono::milliseconds(0)));
 }
 
 TEST_F(StoreTest, NamesTheFileWhenItIsNoDatabase) {
