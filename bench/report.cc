@@ -7,6 +7,7 @@
 
 #include "bench/format.h"
 #include "bench/result.h"
+#include "bench/statistics.h"
 
 namespace tare::bench {
 namespace {
@@ -73,6 +74,21 @@ std::string experiment_section(const Suite& suite, const RunRecord& run, const E
   return out;
 }
 
+// How well the marks that a guest told are placed on the host's clock; empty for a backend whose marks are all the host's own.
+std::string clock_line(const RunRecord& run, const std::string& backend) {
+  std::vector<double> bounds;
+  for (const TrialRecord& trial : run.trials) {
+    if (trial.planned.backend != backend || trial.planned.block == 0) continue;
+    for (const Sample& sample : trial.samples) {
+      if (sample.metric == "clock.error_bound" && sample.value) bounds.push_back(*sample.value);
+    }
+  }
+  if (bounds.empty()) return {};
+  return fmt::format("  - clock: marks told by the guest are known to ±{} (median of {} trials; at worst ±{})\n",
+                     value_text(statistics::median(bounds), "s"), bounds.size(),
+                     value_text(*std::max_element(bounds.begin(), bounds.end()), "s"));
+}
+
 std::string backend_section(const RunRecord& run) {
   std::string out = "\n## Backends\n\n";
   for (const BackendInfo& info : run.backends) {
@@ -82,6 +98,7 @@ std::string backend_section(const RunRecord& run) {
     if (!probe.accelerator.empty()) out += fmt::format(", accelerator {}", cell(probe.accelerator));
     if (probe.emulated) out += ", **emulated**: never ranked against the others";
     out += "\n";
+    out += clock_line(run, info.name);
     for (const auto& [key, value] : probe.details) out += fmt::format("  - {}: {}\n", cell(key), cell(value));
     for (const auto& [key, value] : info.protections) out += fmt::format("  - protection {}: {}\n", cell(key), cell(value));
   }

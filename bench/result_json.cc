@@ -11,7 +11,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr const char* kSchema = "tare.result/1";
+constexpr const char* kSchema = "tare.result/2";
 
 template <class Map>
 json::object object_of(const Map& map) {
@@ -43,7 +43,7 @@ json::object run_object(const RunRecord& run) {
   out["id"] = run.id;
   out["started_at"] = run.started_at;
   out["wall_seconds"] = run.wall_seconds;
-  out["seed"] = run.seed;
+  out["seed"] = std::to_string(run.seed);  // as a text: JSON's numbers lose digits above 2^53
   out["outcome"] = run.outcome == Outcome::ok ? "ok" : run.outcome == Outcome::failed ? "failed" : "canceled";
   out["trials"] = {{"measured", measured}, {"warmup", warmup}, {"failed", failed}, {"invalid", invalid}, {"suspect", suspect}};
   return out;
@@ -75,13 +75,13 @@ json::array backend_array(const RunRecord& run) {
   for (const BackendInfo& info : run.backends) {
     json::object one;
     one["name"] = info.name;
-    one["able"] = info.probe.able;
-    one["emulated"] = info.probe.emulated;
-    one["reason"] = info.probe.reason;
-    one["remedy"] = info.probe.remedy;
-    one["implementation"] = info.probe.implementation;
+    one["probe"] = {{"able", info.probe.able},
+                    {"emulated", info.probe.emulated},
+                    {"reason", info.probe.reason},
+                    {"remedy", info.probe.remedy},
+                    {"implementation", info.probe.implementation},
+                    {"details", object_of(info.probe.details)}};
     one["accelerator"] = info.probe.accelerator;
-    one["details"] = object_of(info.probe.details);
     one["protections"] = object_of(info.protections);
     out.emplace_back(std::move(one));
   }

@@ -13,7 +13,7 @@ struct Sample {
   int block = 0;        // 0 is warm-up; measured blocks count from 1
   int trial = 0;        // counts from 1 over the run, in the order of execution
   std::string backend;  // "metal", "container", "vm"
-  std::string variant;  // "cold"; the empty counterpart is "cold+empty"
+  std::string variant;  // "cold"; the empty counterpart differs in `workload`
   std::string workload;
   std::string experiment;
   std::string metric;           // "mark.ready", "usage.cpu", "probe.syscall"

@@ -66,7 +66,8 @@ class Table {
       : result_(result), width_(static_cast<std::size_t>(std::max(width, kNarrowest))), colour_(colour) {
     for (const json::value& backend : list(result, "backends")) {
       backends_.push_back(text(backend, "name"));
-      emulated_.push_back(field(backend, "emulated").is_bool() && field(backend, "emulated").as_bool());
+      const json::value& emulated = field(field(backend, "probe"), "emulated");
+      emulated_.push_back(emulated.is_bool() && emulated.as_bool());
     }
   }
 
@@ -302,7 +303,7 @@ std::string table_from_json(const std::string& result_json, int width, bool colo
     throw Error(Code::invalid, "this is no result.json of tare" + (error ? ": " + error.message() : std::string()),
                 "give the result.json that a run wrote");
   }
-  if (text(result, "schema") != "tare.result/1") {
+  if (text(result, "schema") != "tare.result/2") {
     throw Error(Code::invalid, "this result has the form " + text(result, "schema") + ", which this tare does not know",
                 "read it with the tare that wrote it");
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/trial.h"
 
+#include <algorithm>
 #include <array>
 #include <condition_variable>
 #include <csignal>
@@ -155,10 +156,13 @@ class Trial {
   }
 
   void add_marks() {
+    std::optional<std::chrono::nanoseconds> bound;  // of the marks that a guest's clock told
     for (std::size_t i = 1; i < kMarkCount; ++i) {
       const auto mark = static_cast<Mark>(i);
       if (const auto at = timeline_.seconds(mark)) add("mark." + std::string(name(mark)), "s", *at);
+      if (const auto guest = timeline_.guest(mark)) bound = std::max(bound.value_or(std::chrono::nanoseconds(0)), guest->error_bound);
     }
+    if (bound) add("clock.error_bound", "s", seconds(*bound));
     const auto stopping = timeline_.at(Mark::stopping);
     if (!stopping) return;
     // How long a stop takes says nothing as a time since `requested`.
@@ -242,7 +246,7 @@ TrialRecord blank_record(const TrialSetting& setting, const PlannedTrial& planne
   record.planned = planned;
   record.experiment = setting.suite->experiments[planned.experiment].name;
   record.workload = workload_of(*setting.suite, planned).name;
-  record.variant = planned.empty ? "cold+empty" : "cold";
+  record.variant = "cold";
   record.state = "ok";
   return record;
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <map>
 #include <set>
 #include <sstream>
 
@@ -20,6 +21,8 @@ namespace tare::agent::cli {
 namespace {
 
 namespace json = boost::json;
+
+constexpr int kNotTrustworthy = 5;  // README, "exit code": no Error has it, since nothing failed
 
 class Follower {
  public:
@@ -58,6 +61,14 @@ class Follower {
   const std::string& sentence() const { return sentence_; }
   bool any_able() const { return any_able_; }
   bool all_able() const { return all_able_; }
+  /// The backends that were measured and of which not one trial is valid.
+  std::vector<std::string> untrustworthy() const {
+    std::vector<std::string> out;
+    for (const auto& [backend, trials] : tally_) {
+      if (trials.invalid > 0 && trials.others == 0) out.push_back(backend);
+    }
+    return out;
+  }
   const ResultFiles& files() const { return files_; }
   Progress& progress() { return progress_; }
 
@@ -95,8 +106,10 @@ class Follower {
     const std::string state = text_at(trial, "state");
     const bool good = !state.starts_with("failed") && !state.starts_with("invalid");
     if (!good) say_failure(trial);
-    const bool measured = number_at(trial, "block") > 0 && !trial.at("empty").as_bool();
-    progress_.trial_finished(text_at(trial, "backend"), measured, good, start_of(lines));
+    const std::string backend = text_at(trial, "backend");
+    const bool counted = number_at(trial, "block") > 0;
+    if (counted) ++(state.starts_with("invalid") ? tally_[backend].invalid : tally_[backend].others);
+    progress_.trial_finished(backend, counted && !trial.at("empty").as_bool(), good, start_of(lines));
   }
 
   // Each cause once: forty trials that fail alike are one piece of news.
@@ -122,6 +135,11 @@ class Follower {
   const std::string run_;
   ResultFiles files_;
   Progress progress_;
+  struct Tally {
+    int invalid = 0;
+    int others = 0;
+  };
+  std::map<std::string, Tally> tally_;  // of the measured trials of each backend
   std::set<std::string> said_;
   std::string state_;
   std::string sentence_;
@@ -165,7 +183,12 @@ int verdict(const Follower& follower, const Interrupt& interrupt) {
   if (interrupt.first() != 0) return 128 + interrupt.first();
   if (follower.state() == "ok" && !follower.files().intact()) return exit_code(Code::exhausted);
   // The rest was measured; that a backend of the suite is missing must not look like a whole result.
-  if (follower.state() == "ok") return follower.all_able() ? 0 : exit_code(Code::unsuited);
+  if (follower.state() == "ok" && !follower.all_able()) return exit_code(Code::unsuited);
+  if (follower.state() == "ok") {
+    const auto untrustworthy = follower.untrustworthy();
+    for (const std::string& backend : untrustworthy) note("tare: " + backend + ": not one of its trials is valid; report.md says why");
+    return untrustworthy.empty() ? 0 : kNotTrustworthy;
+  }
   if (follower.state() == "canceled") return exit_code(Code::canceled);
   return follower.any_able() ? exit_code(Code::failed) : exit_code(Code::unsuited);
 }

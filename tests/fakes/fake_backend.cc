@@ -189,8 +189,12 @@ std::unique_ptr<Instance> FakeBackend::start(const Workload& workload, Timeline&
   if (script.disordered) timeline.mark(Mark::launched);
   mark_at(Mark::prepared, script.prepared);
   mark_at(Mark::launched, script.launched);
-  if (script.kernel) mark_at(Mark::kernel, *script.kernel);
-  if (script.init) mark_at(Mark::init, *script.init);
+  const auto guest_mark_at = [&](Mark mark, std::chrono::nanoseconds delay) {
+    sleep_until(begin + delay);
+    timeline.mark(mark, Instant::now(), GuestReading{0, Instant::now(), script.clock_error});
+  };
+  if (script.kernel) guest_mark_at(Mark::kernel, *script.kernel);
+  if (script.init) guest_mark_at(Mark::init, *script.init);
   if (script.start_fails) {
     sleep_until(begin + script.executed);
     throw *script.start_fails;

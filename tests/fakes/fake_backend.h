@@ -23,6 +23,7 @@ struct Script {
   std::chrono::nanoseconds launched{0};
   std::optional<std::chrono::nanoseconds> kernel;  // a VM's; absent elsewhere
   std::optional<std::chrono::nanoseconds> init;
+  std::chrono::nanoseconds clock_error{0};        // of the guest's clock that told those two
   std::chrono::nanoseconds executed{0};           // start() returns here
   std::optional<std::chrono::nanoseconds> exits;  // after `executed`; absent: runs until it is stopped
   Exit exit;                                      // with which it ends by itself

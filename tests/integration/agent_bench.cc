@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The verbs, with the private agent that each starts when none runs.
+#include <sstream>
+
 #include "agent/sqlite.h"
 #include "agent_fixture.h"
+#include "bench/sample.h"
 
 namespace tare::test {
 namespace {
@@ -10,7 +13,19 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-class AgentVerbs : public AgentTest {};
+class AgentVerbs : public AgentTest {
+ protected:
+  /// `tare bench` of a suite that lasts longer than any test, when it has begun to measure.
+  Child begin_bench(const fs::path& results, const fs::path& errors) const {
+    const Fd err = open_file(errors, O_RDWR | O_CREAT);
+    Child bench = spawn({"bench", write("s.yaml", suite(10000)).string(), "--results", results.string()}, -1, err.get());
+    const Deadline deadline = Deadline::in(seconds(20));
+    while (read_file(errors).find(" start ") == std::string::npos && !deadline.passed()) std::this_thread::sleep_for(milliseconds(10));
+    EXPECT_FALSE(deadline.passed()) << read_file(errors);
+    return bench;
+  }
+  int runs_ = 0;
+};
 
 TEST_F(AgentVerbs, BenchWithoutAnAgentWritesTheResultsAndLeavesNoProcess) {
   const fs::path results = dir_.path() / "results";
@@ -35,37 +50,68 @@ TEST_F(AgentVerbs, AFailedWorkloadIsAResultWithItsReasonAndExitCodeOne) {
   EXPECT_THAT(ended.err, HasSubstr("image 'no/such-image' is not there"));
 }
 
-TEST_F(AgentVerbs, AnInterruptStopsTheRunAndKeepsWhatIsThere) {
-  trial_ms_ = 20;
-  const Fd err = open_file(dir_.path() / "bench.err", O_RDWR | O_CREAT);
+TEST_F(AgentVerbs, ASeedRepeatsAnOrderAndAnotherOneDoesNot) {
+  const std::string file = write("s.yaml", suite(5)).string();
+  const auto order = [&](const std::string& seed) {
+    const fs::path results = dir_.path() / ("r" + std::to_string(runs_++));
+    EXPECT_EQ(tare({"bench", file, "--results", results.string(), "--seed", seed}).exit.code, 0);
+    std::vector<std::string> out;
+    std::istringstream lines(read_file(fs::directory_iterator(results)->path() / "samples.csv"));
+    std::string line;
+    for (std::getline(lines, line); std::getline(lines, line);) {
+      const bench::Sample sample = bench::parse_csv_line(line);
+      std::string trial = std::to_string(sample.trial) + " " + sample.backend + " " + sample.workload;
+      if (out.empty() || out.back() != trial) out.push_back(std::move(trial));
+    }
+    EXPECT_EQ(out.size(), 15U);
+    return out;
+  };
+  const auto first = order("5");
+  EXPECT_EQ(order("5"), first);
+  EXPECT_NE(order("6"), first);
+}
+
+TEST_F(AgentVerbs, ABackendWithoutOneValidTrialMakesExitCodeFive) {
   const fs::path results = dir_.path() / "results";
-  Child bench = spawn({"bench", write("s.yaml", suite(10000)).string(), "--results", results.string()}, -1, err.get());
-  const Deadline deadline = Deadline::in(seconds(20));
-  while (read_file(dir_.path() / "bench.err").find(" start ") == std::string::npos) {
-    ASSERT_FALSE(deadline.passed());
-    std::this_thread::sleep_for(milliseconds(10));
+  const Ended ended = tare({"bench", write("s.yaml", suite(2, "disorder")).string(), "--results", results.string()});
+  EXPECT_EQ(ended.exit.code, 5) << ended.err;
+  EXPECT_THAT(ended.err, AllOf(HasSubstr("marks are out of order"), HasSubstr("vm: not one of its trials is valid"),
+                               Not(HasSubstr("metal: not one"))));
+  EXPECT_THAT(read_file(fs::directory_iterator(results)->path() / "samples.csv"), HasSubstr("invalid:disorder"));
+}
+
+TEST_F(AgentVerbs, AnInterruptOrATermStopsTheRunAndKeepsWhatIsThere) {
+  trial_ms_ = 20;
+  for (const int number : {SIGINT, SIGTERM}) {
+    const fs::path err = dir_.path() / ("bench.err" + std::to_string(number));
+    const fs::path results = dir_.path() / ("results" + std::to_string(number));
+    Child bench = begin_bench(results, err);
+    bench.signal(number);
+    const auto exit = bench.wait(Deadline::in(seconds(30)));
+    ASSERT_TRUE(exit);
+    EXPECT_EQ(exit->status(), 128 + number);
+    const fs::path run = fs::directory_iterator(results)->path();
+    EXPECT_THAT(read_file(run / "samples.csv"), HasSubstr("mark.ready"));
+    EXPECT_THAT(read_file(run / "result.json"), HasSubstr("mark.ready"));
+    EXPECT_THAT(tare({"runs"}).out, HasSubstr(run.filename().string()));
+    EXPECT_THAT(tare({"runs"}).out, AllOf(HasSubstr("canceled"), Not(HasSubstr(" running "))));
   }
-  bench.signal(SIGINT);
-  const auto exit = bench.wait(Deadline::in(seconds(30)));
-  ASSERT_TRUE(exit);
-  EXPECT_EQ(exit->status(), 130);
-  const fs::path run = fs::directory_iterator(results)->path();
-  EXPECT_THAT(read_file(run / "samples.csv"), HasSubstr("mark.ready"));
-  EXPECT_THAT(read_file(run / "result.json"), HasSubstr("mark.ready"));
-  EXPECT_THAT(tare({"runs"}).out, HasSubstr("canceled"));
+}
+
+TEST_F(AgentVerbs, AnAgentThatDoesNotAnswerIsATimeout) {
+  start_agent();
+  agent_->signal(SIGSTOP);
+  const Ended ended = tare({"runs"});
+  agent_->signal(SIGCONT);
+  EXPECT_EQ(ended.exit.code, 124);
+  EXPECT_THAT(ended.err, HasSubstr("did not answer GET /healthz in time"));
 }
 
 // The private agent of each `tare runs` opens the database that the other agent writes.
 TEST_F(AgentVerbs, RunsAndShowGoOnWhileAnotherAgentMeasuresAndHarmNothing) {
   trial_ms_ = 2;
-  const Fd err = open_file(dir_.path() / "bench.err", O_RDWR | O_CREAT);
   const fs::path results = dir_.path() / "results";
-  Child bench = spawn({"bench", write("s.yaml", suite(100000)).string(), "--results", results.string()}, -1, err.get());
-  const Deadline deadline = Deadline::in(seconds(20));
-  while (read_file(dir_.path() / "bench.err").find(" start ") == std::string::npos) {
-    ASSERT_FALSE(deadline.passed()) << read_file(dir_.path() / "bench.err");
-    std::this_thread::sleep_for(milliseconds(10));
-  }
+  Child bench = begin_bench(results, dir_.path() / "bench.err");
   for (int i = 0; i < 50; ++i) {
     const Ended listed = tare({"runs"});
     ASSERT_EQ(listed.exit.code, 0) << listed.err;
@@ -114,7 +160,7 @@ TEST_F(AgentVerbs, AResultsDirectoryThatCannotBeWrittenIsFoundBeforeTheRun) {
 TEST_F(AgentVerbs, DoctorExitsWithZeroWhenEveryBackendCanRun) {
   const Ended ended = tare({"doctor"});
   EXPECT_EQ(ended.exit.code, 0) << ended.out;
-  EXPECT_THAT(ended.out, AllOf(HasSubstr("metal can run here"), HasSubstr("vm can run here (fake), emulated")));
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("metal can run here"), HasSubstr("vm can run here (fake 2.1), emulated")));
 }
 
 TEST_F(AgentVerbs, TheAgentRefusesAConfigurationWithAnUnknownKey) {

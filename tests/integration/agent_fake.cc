@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `tare` with backends that need no kernel feature: the agent, its API and the command line are the real ones. TARE_FAKE_TRIAL_MS is how
-// long the workload of each trial takes.
+// long the workload of each trial takes. Command `fail` ends with code 3; `disorder` gives the VM marks that are out of order.
 #include <unistd.h>
 
 #include <condition_variable>
@@ -18,10 +18,11 @@ using namespace tare;
 
 class FakeInstance : public Instance {
  public:
-  FakeInstance(const Workload& workload, Timeline& timeline, double factor) : id_(new_instance_id()), timeline_(timeline) {
+  FakeInstance(const Workload& workload, Timeline& timeline, double factor, bool disordered) : id_(new_instance_id()), timeline_(timeline) {
     const char* text = std::getenv("TARE_FAKE_TRIAL_MS");  // NOLINT(concurrency-mt-unsafe)
     const double milliseconds = (text == nullptr ? 1.0 : std::atof(text)) * factor;
     const Instant now = Instant::now();
+    if (disordered) timeline_.mark(Mark::prepared, now + std::chrono::seconds(1));  // after `launched`
     for (const Mark mark : {Mark::prepared, Mark::launched, Mark::executed}) timeline_.mark(mark, now);
     end_at_ = now + std::chrono::nanoseconds(static_cast<std::int64_t>(milliseconds * 1e6));
     if (workload.command == std::vector<std::string>{"fail"}) exit_.code = 3;
@@ -84,7 +85,7 @@ class FakeBackend : public Backend {
   Probe probe() const override {
     Probe probe;
     probe.able = true;
-    probe.implementation = "fake";
+    probe.implementation = "fake 2.1";
     probe.emulated = name_ == "vm";
     probe.accelerator = name_ == "vm" ? "tcg" : "";
     return probe;
@@ -92,7 +93,8 @@ class FakeBackend : public Backend {
   void prepare(const Workload&) override {}
   std::unique_ptr<Instance> start(const Workload& workload, Timeline& timeline) override {
     if (workload.image == "no/such-image") throw Error(Code::not_found, "image 'no/such-image' is not there", "use tare/probe");
-    return std::make_unique<FakeInstance>(workload, timeline, factor_);
+    const bool disordered = name_ == "vm" && workload.command == std::vector<std::string>{"disorder"};
+    return std::make_unique<FakeInstance>(workload, timeline, factor_, disordered);
   }
 
  private:

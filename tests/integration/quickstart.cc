@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <map>
 #include <set>
@@ -125,6 +126,46 @@ TEST(Quickstart, WritesTheContractOfItsFiles) {
     EXPECT_TRUE(quickstart().result.contains(key)) << key;
   }
   for (const Sample& s : quickstart().samples) EXPECT_EQ(s.run, quickstart().results.filename().string());
+  const json::object& result = quickstart().result;
+  EXPECT_TRUE(result.at("run").at("seed").is_string());
+  EXPECT_GT(result.at("agent_cost").at("cpu_seconds").to_number<double>(), 0);
+  ASSERT_EQ(result.at("backends").as_array().size(), kBackends.size());
+  for (const json::value& backend : result.at("backends").as_array()) {
+    const std::string name(backend.at("name").as_string());
+    EXPECT_TRUE(backend.at("probe").at("able").as_bool()) << name;
+    EXPECT_FALSE(backend.at("probe").at("implementation").as_string().empty()) << name;
+    EXPECT_FALSE(backend.at("protections").as_object().empty()) << name;
+    EXPECT_EQ(backend.at("accelerator").as_string().empty(), name != "vm") << name;
+  }
+}
+
+TEST(Quickstart, ComparesWithIntervalsWhatTheContractNames) {
+  std::map<std::string, std::set<std::string>> measured;  // backend → metrics of the start, as they are
+  for (const json::value& experiment : quickstart().result.at("experiments").as_array()) {
+    for (const json::value& comparison : experiment.at("comparisons").as_array()) {
+      const std::string metric(comparison.at("metric").as_string());
+      const bool has_ratio = metric.starts_with("mark.") || metric.starts_with("probe.");  // never 0; net may be
+      const bool gross = comparison.at("kind").as_string() == "gross";
+      const auto n_of = [&](const char* backend) { return comparison.at("backends").at(backend).at("n").to_number<int>(); };
+      for (const std::string& backend : kBackends) {
+        const json::object& summary = comparison.at("backends").at(backend).as_object();
+        const std::string where = metric + " " + backend;
+        EXPECT_FALSE(summary.at("verdict").as_string().empty()) << where;
+        if (n_of(backend.c_str()) == 0) continue;
+        if (gross && experiment.at("name").as_string() == "start") measured[backend].insert(metric);
+        const bool pairs = backend != "metal" && gross && has_ratio && std::min(n_of("metal"), n_of(backend.c_str())) >= 6;
+        EXPECT_TRUE(summary.contains("ci95") || n_of(backend.c_str()) < 6) << where;
+        EXPECT_TRUE(summary.contains("ratio_ci95") || !pairs) << where;
+      }
+    }
+  }
+  for (const std::string& backend : kBackends) {
+    for (const char* metric : {"usage.cpu_user", "usage.cpu_system", "usage.memory", "usage.memory_peak", "usage.memory_pss",
+                               "usage.switches_voluntary", "usage.switches_involuntary"}) {
+      EXPECT_TRUE(measured[backend].contains(metric)) << backend << " " << metric;
+    }
+  }
+  EXPECT_TRUE(measured["vm"].contains("clock.error_bound"));
 }
 
 TEST(Quickstart, AnEmulatedVmIsLabelledEverywhereAndNeverRanked) {

@@ -72,12 +72,14 @@ class ResultTest : public testing::Test {
     trial.planned = {static_cast<int>(run.trials.size()) + 1, block, suite.experiments.size() - 1, backend, empty};
     trial.experiment = suite.experiments.back().name;
     trial.workload = empty ? "noop" : "serve";
-    trial.variant = empty ? "cold+empty" : "cold";
+    trial.variant = "cold";
     trial.state = "ok";
     for (const auto& [metric, value] : values) {
       Sample sample;
       sample.metric = metric;
-      sample.unit = metric.rfind("mark.", 0) == 0 ? "s" : metric.rfind("probe.", 0) == 0 ? "ns/op" : "bytes";
+      sample.unit = metric.rfind("mark.", 0) == 0 || metric.rfind("clock.", 0) == 0 ? "s"
+                    : metric.rfind("probe.", 0) == 0                                ? "ns/op"
+                                                                                    : "bytes";
       sample.value = value;
       trial.samples.push_back(sample);
     }
@@ -103,6 +105,7 @@ class ResultTest : public testing::Test {
                 {{"mark.kernel", 0.09 * drift},
                  {"mark.executed", 0.15 * drift},
                  {"mark.ready", 0.2 * drift},
+                 {"clock.error_bound", 0.00001 * block},
                  {"usage.memory_peak", 134217728.0}});
       add_trial("vm", block,
                 {{"mark.kernel", 0.09 * drift},
@@ -302,7 +305,7 @@ TEST_F(ResultTest, ATextThatIsNoResultIsRefused) {
   EXPECT_THROW(table_from_json("", 80, false), Error);
   EXPECT_THROW(table_from_json("{}", 80, false), Error);
   EXPECT_THROW(table_from_json("{\"schema\": \"tare.result/99\"}", 80, false), Error);
-  EXPECT_NO_THROW(table_from_json("{\"schema\": \"tare.result/1\", \"backends\": 7, \"experiments\": [3]}", 80, false));
+  EXPECT_NO_THROW(table_from_json("{\"schema\": \"tare.result/2\", \"backends\": 7, \"experiments\": [3]}", 80, false));
 }
 
 }  // namespace
