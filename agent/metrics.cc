@@ -71,6 +71,28 @@ constexpr std::array kUsage = {
     UsageRow{"usage.processes", "tare_processes", ""},
 };
 
+struct BuiltWith {
+  std::string implementation;
+  std::string version;
+};
+
+// "qemu 7.2.22 via libvirt 9.0.0" under TCG → "qemu-tcg via libvirt, emulated" and "9.0.0": libvirt's version is the last one named. What
+// names no version is tare's own work, and has tare's.
+BuiltWith built_with(const Probe& probe) {
+  BuiltWith out{"", kVersion};
+  std::istringstream words(probe.implementation);
+  for (std::string word; words >> word;) {
+    if (word.front() >= '0' && word.front() <= '9') {
+      out.version = word;
+    } else {
+      const bool first = out.implementation.empty();
+      out.implementation += (first ? "" : " ") + word + (first && !probe.accelerator.empty() ? "-" + probe.accelerator : "");
+    }
+  }
+  if (probe.emulated) out.implementation += ", emulated";
+  return out;
+}
+
 std::string outcome_of(const std::string& state) {
   if (state == "failed:timeout") return "timeout";
   if (state.starts_with("failed")) return "failed";
@@ -124,6 +146,12 @@ void MetricTable::clear(std::string_view name) {
   if (found != families_.end()) families_.erase(found);
 }
 
+void MetricTable::clear(std::string_view name, const std::string& first) {
+  const auto found = families_.find(name);
+  if (found == families_.end()) return;
+  std::erase_if(found->second, [&](const auto& entry) { return !entry.first.empty() && entry.first.front() == first; });
+}
+
 // prometheus-cpp's own registry, for the histograms alone.
 class Metrics::Histograms {
  public:
@@ -174,14 +202,13 @@ void Metrics::set_examination(const Examination& e) {
 
 void Metrics::set_backends(const std::vector<bench::BackendInfo>& backends) {
   const std::scoped_lock lock(mutex_);
-  table_.clear("tare_backend_info");
+  // A run may have asked for some of them; what is known of the others stays true.
   for (const bench::BackendInfo& backend : backends) {
-    const Probe& probe = backend.probe;
-    table_.set("tare_backend_up", {backend.name}, probe.able ? 1 : 0);
-    if (!probe.able) continue;
-    std::string implementation = probe.implementation.empty() ? backend.name : probe.implementation;
-    if (probe.emulated) implementation += ", emulated";
-    table_.set("tare_backend_info", {backend.name, implementation, probe.accelerator.empty() ? kVersion : probe.accelerator}, 1);
+    table_.clear("tare_backend_info", backend.name);
+    table_.set("tare_backend_up", {backend.name}, backend.probe.able ? 1 : 0);
+    if (!backend.probe.able) continue;
+    const BuiltWith built = built_with(backend.probe);
+    table_.set("tare_backend_info", {backend.name, built.implementation, built.version}, 1);
   }
 }
 

@@ -23,6 +23,8 @@ class MetricTable {
   void set(std::string_view name, Labels labels, double value);
   void add(std::string_view name, Labels labels, double value);
   void clear(std::string_view name);
+  /// Removes what `name` says with `first` as its first label.
+  void clear(std::string_view name, const std::string& first);
   const std::map<std::string, std::map<Labels, double>, std::less<>>& families() const { return families_; }
 
  private:

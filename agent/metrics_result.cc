@@ -2,9 +2,11 @@
 // From a result to gauges: exact statistics, which a histogram's buckets would blur.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 
 #include "agent/metrics.h"
+#include "bench/statistics.h"
 
 namespace tare::agent {
 namespace {
@@ -33,14 +35,29 @@ std::string measure_of(const bench::Comparison& comparison) {
   return {};
 }
 
-void put_start(MetricTable& table, const std::string& backend, const std::string& workload, const bench::Summary& s) {
+bool is_counted(const bench::TrialRecord& trial) {
+  return trial.planned.block > 0 && !trial.state.starts_with("failed") && !trial.state.starts_with("invalid");
+}
+
+void put_start(MetricTable& table, const bench::RunRecord& run, const std::string& backend, const bench::ExperimentResult& experiment,
+               const bench::Summary& s) {
   const auto put = [&](const char* stat, const std::optional<double>& value) {
-    if (value) table.set("tare_result_start_seconds", {backend, workload, "cold", stat}, *value);
+    if (value) table.set("tare_result_start_seconds", {backend, experiment.workload, "cold", stat}, *value);
   };
   put("p50", s.median);
   put("p95", s.p95);
   put("min", s.min);
   put("max", s.max);
+  // Of little use with a few trials, and so in no report; dashboards over many runs ask for them.
+  std::vector<double> starts;
+  for (const bench::TrialRecord& trial : run.trials) {
+    const bool here = trial.experiment == experiment.name && trial.planned.backend == backend && !trial.planned.empty;
+    if (!here || !is_counted(trial)) continue;
+    if (const auto ready = mark_of(trial, "ready")) starts.push_back(*ready);
+  }
+  if (starts.empty()) return;
+  put("p99", bench::statistics::quantile(starts, 0.99));
+  put("mean", std::accumulate(starts.begin(), starts.end(), 0.0) / static_cast<double>(starts.size()));
 }
 
 void put_overhead(MetricTable& table, const std::string& backend, const std::string& workload, const std::string& measure,
@@ -60,7 +77,7 @@ void put_overhead(MetricTable& table, const std::string& backend, const std::str
 void put_phases(MetricTable& table, const bench::RunRecord& run) {
   std::map<MetricTable::Labels, std::vector<double>> values;
   for (const bench::TrialRecord& trial : run.trials) {
-    if (trial.planned.block == 0 || trial.state.starts_with("failed") || trial.state.starts_with("invalid")) continue;
+    if (!is_counted(trial)) continue;
     for (const auto& [phase, seconds] : start_phases(trial)) values[{trial.planned.backend, trial.workload, phase}].push_back(seconds);
   }
   for (const auto& [labels, seconds] : values) {
@@ -102,7 +119,7 @@ void put_result(MetricTable& table, const bench::RunRecord& run, const bench::Re
       if (measure.empty()) continue;
       for (const auto& [backend, summary] : comparison.backends) {
         if (summary.n == 0) continue;
-        if (measure == "start") put_start(table, backend, experiment.workload, summary);
+        if (measure == "start") put_start(table, run, backend, experiment, summary);
         put_overhead(table, backend, experiment.workload, measure, comparison, summary);
         table.set("tare_result_trials", {backend, experiment.workload}, summary.n);
         table.set("tare_result_timestamp_seconds", {experiment.workload}, computed_at);

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "agent/metrics_catalogue.h"
+#include "agent/version.h"
 #include "core/error.h"
 #include "core/files.h"
 
@@ -80,6 +81,29 @@ TEST(Metrics, WhatHasNoDataIsAbsent) {
   EXPECT_THAT(Metrics().text(), AllOf(Not(HasSubstr("tare_result_")), Not(HasSubstr("tare_overhead_")), Not(HasSubstr("tare_memory_pss"))));
 }
 
+TEST(Metrics, ABackendIsNamedWithWhatItIsBuiltWith) {
+  const auto info = [](const std::string& name, const std::string& implementation, const std::string& accelerator, bool emulated) {
+    bench::BackendInfo out{name, {}, {}};
+    out.probe.able = true;
+    out.probe.implementation = implementation;
+    out.probe.accelerator = accelerator;
+    out.probe.emulated = emulated;
+    return out;
+  };
+  Metrics metrics;
+  metrics.set_backends(
+      {info("container", "namespaces and control group", "", false), info("vm", "qemu 7.2.22 via libvirt 9.0.0", "tcg", true)});
+  EXPECT_THAT(metrics.text(),
+              AllOf(HasSubstr("{backend=\"vm\",implementation=\"qemu-tcg via libvirt, emulated\",version=\"9.0.0\"} 1"),
+                    HasSubstr("{backend=\"container\",implementation=\"namespaces and control group\",version=\"" + kVersion + "\"} 1")));
+  metrics.set_backends({info("vm", "qemu 7.2.22 via libvirt 9.0.0", "kvm", false)});
+  EXPECT_THAT(metrics.text(),
+              AllOf(HasSubstr("implementation=\"qemu-kvm via libvirt\""), Not(HasSubstr("emulated")), HasSubstr("namespaces")));
+  bench::BackendInfo unable{"vm", {}, {}};
+  metrics.set_backends({unable});
+  EXPECT_THAT(metrics.text(), AllOf(Not(HasSubstr("qemu")), HasSubstr("tare_backend_up{backend=\"vm\"} 0")));
+}
+
 TEST(Metrics, AWarmUpOrAFailedTrialIsNoStart) {
   Metrics metrics;
   metrics.trial_finished(trial("vm", 0, {{"mark.ready", 1}}));
@@ -127,6 +151,26 @@ TEST(ResultMetrics, AboveOneIsAlwaysWorse) {
   EXPECT_DOUBLE_EQ(table.families().at("tare_overhead_ratio").at(labels), 2);
   EXPECT_DOUBLE_EQ(table.families().at("tare_overhead_ci_lower_ratio").at(labels), 1.25);
   EXPECT_DOUBLE_EQ(table.families().at("tare_overhead_ci_upper_ratio").at(labels), 2.5);
+}
+
+TEST(ResultMetrics, AStartHasEveryStatisticItsHelpPromises) {
+  bench::Suite suite;
+  suite.backends = {"metal"};
+  suite.experiments.resize(1);
+  suite.experiments[0].name = "e";
+  suite.experiments[0].workload = "w";
+  bench::RunRecord run;
+  run.backends = {{"metal", {}, {}}};
+  for (int block = 0; block <= 4; ++block) {
+    run.trials.push_back(trial("metal", block, {{"mark.ready", block == 0 ? 99.0 : block}}));  // block 0 is warm-up
+    run.trials.back().experiment = "e";
+  }
+  MetricTable table;
+  put_result(table, run, bench::analyse(suite, run, {}), 1);
+  std::map<std::string, double> found;
+  for (const auto& [labels, value] : table.families().at("tare_result_start_seconds")) found[labels.back()] = value;
+  EXPECT_THAT(found, ElementsAre(Pair("max", 4), Pair("mean", 2.5), Pair("min", 1), Pair("p50", 2.5),
+                                 Pair("p95", testing::DoubleNear(3.85, 1e-9)), Pair("p99", testing::DoubleNear(3.97, 1e-9))));
 }
 
 }  // namespace
