@@ -57,17 +57,26 @@ def lines(title, description, unit, *targets):
     return panel("timeseries", title, description, unit, list(targets), options, min=0, custom=custom)
 
 
+EMULATED = f'tare_backend_info{{{AGENT}, backend="vm", implementation=~".*emulated.*"}}'
+
+
+def labelled(expr, match="job, instance, backend"):
+    """The same series, those of an emulated VM as "vm (emulated)": such a number must not be taken for one of a VM."""
+    renamed = f'label_replace({expr} and on ({match}) {EMULATED}, "backend", "vm (emulated)", "backend", ".*")'
+    return f"{renamed} or ({expr} unless on ({match}) {EMULATED})"
+
+
 def per_trial(counter, extra=""):
     """A counter's growth in one trial, averaged since the agent began. Both counters begin with the agent, so no window is needed, and
     the first trial counts, which rate() would lose."""
     by = "by (backend, workload)"
-    return f"sum {by} ({counter}{{{SERIES}{extra}}}) / sum {by} (tare_trials_total{{{SERIES}}})"
+    return labelled(f"sum {by} ({counter}{{{SERIES}{extra}}}) / sum {by} (tare_trials_total{{{SERIES}}})", "backend")
 
 
 def ratio_table():
     columns = [("A", "tare_overhead_ratio", "× metal"), ("B", "tare_overhead_ci_lower_ratio", "95 % from"),
                ("C", "tare_overhead_ci_upper_ratio", "95 % to")]
-    targets = [target(f"{name}{{{SERIES}}}", "", ref, "instant", table=True) for ref, name, _ in columns]
+    targets = [target(labelled(f"{name}{{{SERIES}}}"), "", ref, "instant", table=True) for ref, name, _ in columns]
     organize = {"id": "organize", "options": {
         "excludeByName": {"Time": True, "__name__": True, "instance": True, "job": True},
         "indexByName": {"workload": 0, "measure": 1, "backend": 2, "Value #A": 3, "Value #B": 4, "Value #C": 5},
@@ -76,7 +85,7 @@ def ratio_table():
     options = {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""}}
     return panel("table", "Ratio to metal, with its 95 % interval",
                  "Above 1 is worse than metal, whatever is measured. An interval that spans 1 shows no difference; without six pairs of "
-                 "trials there is no interval. An emulated VM is listed, not ranked.",
+                 "trials there is no interval. An emulated VM is listed under that name, not ranked.",
                  "none", targets, options, transformations=[{"id": "merge", "options": {}}, organize, sort], decimals=2)
 
 
@@ -105,38 +114,38 @@ def layout():
     return [
         "Verdict",
         (5, [(8, stat("Median start", "From the request to readiness in the last run.", "s",
-                      f'tare_result_start_seconds{{{SERIES}, stat="p50"}}', "{{backend}} {{workload}}", decimals=2)),
+                      labelled(f'tare_result_start_seconds{{{SERIES}, stat="p50"}}'), "{{backend}} {{workload}}", decimals=2)),
              (6, stat("Start, × metal", "Median of the paired ratios to metal; 1 is as fast as metal.", "none",
-                      f'tare_overhead_ratio{{{SERIES}, measure="start", backend!="metal"}}', "{{backend}} {{workload}}", decimals=2)),
+                      labelled(f'tare_overhead_ratio{{{SERIES}, measure="start", backend!="metal"}}'), "{{backend}} {{workload}}", decimals=2)),
              (4, stat("VM", "An emulated VM runs its guest in software: its numbers say nothing about VMs with hardware support.", "none",
-                      f'count(tare_backend_info{{{AGENT}, backend="vm", implementation=~".*emulated.*"}}) or vector(0)', "vm",
+                      f'max({EMULATED}) or 0 * max(tare_backend_info{{{AGENT}, backend="vm"}})', "vm",
                       mappings=MAPPINGS_EMULATED)),
              (6, stat("Valid trials", "Trials behind the last result. Fewer than six give no interval.", "short",
-                      f"tare_result_trials{{{SERIES}}}", "{{backend}} {{workload}}",
+                      labelled(f"tare_result_trials{{{SERIES}}}"), "{{backend}} {{workload}}",
                       thresholds={"mode": "absolute", "steps": [{"color": "red", "value": None}, {"color": "green", "value": 6}]},
                       color={"mode": "thresholds"}))]),
         (5, [(10, backend_table()),
              (8, bars("Progress of the run", "Finished trials of those planned, in the active or last run.", "percentunit",
-                      f"sum by (backend) (tare_run_trials_completed{{{SERIES}}}) / sum by (backend) (tare_run_trials_planned{{{SERIES}}})",
-                      "{{backend}}", max=1)),
+                      labelled(f"sum by (backend) (tare_run_trials_completed{{{SERIES}}}) / sum by (backend) (tare_run_trials_planned{{{SERIES}}})",
+                               "backend"), "{{backend}}", max=1)),
              (6, stat("Results from", "When the results on this page were computed.", "dateTimeFromNow",
                       f'max by (workload) (tare_result_timestamp_seconds{{{AGENT}, workload=~"$workload"}}) * 1000', "{{workload}}"))]),
         "Start",
         (8, [(12, bars("Phases: metal and container", "Median of each phase of a start; the phases of a start add up to it.", "s",
                        f'tare_result_phase_seconds{{{SERIES}, stat="p50", backend!="vm"}}', "{{backend}} {{workload}} {{phase}}", decimals=2)),
              (12, bars("Phases: VM", "The same on a scale of its own, which would hide the others.", "s",
-                       f'tare_result_phase_seconds{{{SERIES}, stat="p50", backend="vm"}}', "{{backend}} {{workload}} {{phase}}", decimals=2))]),
+                       labelled(f'tare_result_phase_seconds{{{SERIES}, stat="p50", backend="vm"}}'), "{{backend}} {{workload}} {{phase}}", decimals=2))]),
         (9, [(14, ratio_table()), (10, heatmap())]),
         "Basic operations",
         (10, [(12, bars("Container, × metal", "Time of one operation in a container to that on metal; 1 is no cost.", "none",
                         f'tare_overhead_ratio{{{SERIES}, measure=~"probe[.][^.]+", backend="container"}}', "{{backend}} {{measure}}", decimals=2)),
               (12, bars("VM, × metal", "Time of one operation in a VM to that on metal; 1 is no cost.", "none",
-                        f'tare_overhead_ratio{{{SERIES}, measure=~"probe[.][^.]+", backend="vm"}}', "{{backend}} {{measure}}", decimals=2))]),
+                        labelled(f'tare_overhead_ratio{{{SERIES}, measure=~"probe[.][^.]+", backend="vm"}}'), "{{backend}} {{measure}}", decimals=2))]),
         "Resources, seen from the host",
         (8, [(8, bars("CPU time of a trial", "User and system time charged to one trial, averaged since the agent began. A VM's contains QEMU.",
                       "s", per_trial("tare_cpu_usage_seconds_total"), "{{backend}} {{workload}}", decimals=2)),
              (8, bars("Peak memory", "Of the control group in the last trial. A VM's contains QEMU and the guest's page cache.", "bytes",
-                      f"tare_memory_peak_bytes{{{SERIES}}}", "{{backend}} {{workload}}")),
+                      labelled(f"tare_memory_peak_bytes{{{SERIES}}}"), "{{backend}} {{workload}}")),
              (8, bars("Context switches of a trial", "Voluntary and involuntary, averaged since the agent began.", "short",
                       per_trial("tare_context_switches_total"), "{{backend}} {{workload}}", decimals=0))]),
         "What measuring itself costs",

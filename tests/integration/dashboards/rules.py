@@ -119,10 +119,8 @@ def check_query(where, expression, families, emitted):
 
 def check_counters(where, expression, families):
     # A counter means something by its growth: under rate(), or as the quotient of two that began together.
-    quotient = re.fullmatch(r"sum by \([a-z, ]+\) \((\w+_total)\{[^}]*\}\) / sum by \([a-z, ]+\) \((\w+_total)\{[^}]*\}\)", expression)
-    if quotient:
-        return
-    for name, _ in model.selectors(expression):
+    rest = re.sub(r"sum by \([a-z, ]+\) \(\w+_total\{[^}]*\}\) / sum by \([a-z, ]+\) \(\w+_total\{[^}]*\}\)", "", expression)
+    for name, _ in model.selectors(rest):
         family = model.family_of(name, families)
         growing = family is not None and (families[family][0] == "counter" or name.endswith("_bucket"))
         if growing and not re.search(r"\b(rate|irate|increase)\(%s\b" % name, expression):
