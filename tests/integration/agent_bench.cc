@@ -119,7 +119,7 @@ TEST_F(AgentVerbs, RunsAndShowGoOnWhileAnotherAgentMeasuresAndHarmNothing) {
   }
   EXPECT_THAT(tare({"show", "last"}).out, HasSubstr("metal"));
   const Ended refused = tare({"bench", (dir_.path() / "s.yaml").string(), "--results", results.string()});
-  EXPECT_EQ(refused.exit.code, 2);
+  EXPECT_EQ(refused.exit.code, 1);
   EXPECT_THAT(refused.err, HasSubstr(" is active; two at once would measure each other"));
   bench.signal(SIGINT);
   const auto exit = bench.wait(Deadline::in(seconds(30)));

@@ -9,7 +9,6 @@
 #include <sstream>
 
 #include "agent/metrics_catalogue.h"
-#include "agent/version.h"
 #include "core/error.h"
 #include "core/files.h"
 
@@ -95,7 +94,7 @@ TEST(Metrics, ABackendIsNamedWithWhatItIsBuiltWith) {
       {info("container", "namespaces and control group", "", false), info("vm", "qemu 7.2.22 via libvirt 9.0.0", "tcg", true)});
   EXPECT_THAT(metrics.text(),
               AllOf(HasSubstr("{backend=\"vm\",implementation=\"qemu-tcg via libvirt, emulated\",version=\"9.0.0\"} 1"),
-                    HasSubstr("{backend=\"container\",implementation=\"namespaces and control group\",version=\"" + kVersion + "\"} 1")));
+                    HasSubstr("{backend=\"container\",implementation=\"namespaces and control group\"," + own_version + "} 1")));
   metrics.set_backends({info("vm", "qemu 7.2.22 via libvirt 9.0.0", "kvm", false)});
   EXPECT_THAT(metrics.text(),
               AllOf(HasSubstr("implementation=\"qemu-kvm via libvirt\""), Not(HasSubstr("emulated")), HasSubstr("namespaces")));
