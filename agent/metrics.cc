@@ -150,6 +150,7 @@ void MetricTable::clear(std::string_view name, const std::string& first) {
   const auto found = families_.find(name);
   if (found == families_.end()) return;
   std::erase_if(found->second, [&](const auto& entry) { return !entry.first.empty() && entry.first.front() == first; });
+  if (found->second.empty()) families_.erase(found);
 }
 
 // prometheus-cpp's own registry, for the histograms alone.
