@@ -79,6 +79,17 @@ std::optional<std::string> boot_failure(const SelfTest& test, const fs::path& di
   return "QEMU ended with " + text_of(*exit) + (said.empty() ? std::string() : ": " + said);
 }
 
+// Root is refused by a device control group or a container around it, which no command of this host opens.
+std::string access_remedy(const fs::path& device) {
+  if (::geteuid() == 0) return "let the container or control group around this system have " + device.string();
+  struct stat status {};
+  const bool known = ::stat(device.c_str(), &status) == 0;
+  const group* owner = known ? ::getgrgid(status.st_gid) : nullptr;  // NOLINT(concurrency-mt-unsafe): asked under the backend's lock
+  const passwd* user = ::getpwuid(::geteuid());                      // NOLINT(concurrency-mt-unsafe)
+  return std::string("usermod --append --groups ") + (owner != nullptr ? owner->gr_name : "kvm") + " " +
+         (user != nullptr ? user->pw_name : "$USER");
+}
+
 // Why the device cannot even be opened; nothing when it can. It costs nothing, so it is asked every time: its remedy works at once.
 std::optional<Verdict> without_device(const fs::path& device) {
   if (!fs::exists(device)) {
@@ -86,7 +97,7 @@ std::optional<Verdict> without_device(const fs::path& device) {
                    "enable virtualisation in the firmware, then: modprobe kvm_intel (or kvm_amd)", false};
   }
   if (const auto failure = open_failure(device)) {
-    return Verdict{Accelerator::tcg, *failure, "give this user access to " + device.string(), false};
+    return Verdict{Accelerator::tcg, *failure, access_remedy(device), false};
   }
   return std::nullopt;
 }

@@ -108,7 +108,8 @@ Ready VmBackend::make_ready() const {
   out.kernel = find_kernel(parts_.paths, parts_.settings.kernel);
   out.elf = elf_image(parts_.paths, out.kernel);
   if (parts_.settings.accelerator) {
-    out.verdict = {*parts_.settings.accelerator, "the accelerator was chosen by configuration", "", true};
+    out.verdict = {*parts_.settings.accelerator, "the accelerator was chosen by configuration",
+                   "set accelerator to auto in agent.yaml, where another is wanted", true};
   } else {
     SelfTest test;
     test.emulator = parts_.settings.emulator;

@@ -97,6 +97,7 @@ TEST_F(Choice, ADeviceThatCanBeOpenedAtLastIsTestedAnew) {
   const Verdict closed = choose_accelerator(paths_, test_);
   ASSERT_EQ(closed.accelerator, Accelerator::tcg);
   EXPECT_THAT(closed.reason, HasSubstr("open " + test_.device.string()));
+  EXPECT_THAT(closed.remedy, HasSubstr(::geteuid() == 0 ? "have " + test_.device.string() : "usermod --append --groups "));
   EXPECT_FALSE(closed.tested);
   fs::remove(test_.device);
   write_file_atomic(test_.device, "");
