@@ -2,6 +2,10 @@
 #include "container/isolation.h"
 
 #include <linux/capability.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <system_error>
 
 #include "core/files.h"
 
@@ -76,6 +80,22 @@ std::string text_of_capabilities(std::uint64_t set) {
   return text;
 }
 
+/// One a core where the processor has it: how often it was throttled tells what the neighbours do (GHSA-6fw5). Looked for once: the
+/// cores of this host do not change.
+const std::vector<std::string>& thermal_paths() {
+  static const std::vector<std::string> paths = [] {
+    std::vector<std::string> found;
+    std::error_code missing;
+    for (std::filesystem::directory_iterator entry("/sys/devices/system/cpu", missing), end; !missing && entry != end;
+         entry.increment(missing)) {
+      const std::filesystem::path path = entry->path() / "thermal_throttle";
+      if (::access(path.c_str(), F_OK) == 0) found.push_back(path);
+    }
+    return found;
+  }();
+  return paths;
+}
+
 Isolation Isolation::none() {
   Isolation none;
   none.capabilities = all_capabilities();
@@ -93,6 +113,7 @@ Isolation Isolation::container(Security security) {
   isolation.masked = {"/proc/acpi",       "/proc/asound",        "/proc/interrupts",  "/proc/kcore",
                       "/proc/keys",       "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
                       "/proc/timer_list", "/proc/timer_stats",   "/sys/firmware",     "/sys/devices/virtual/powercap"};
+  isolation.masked.insert(isolation.masked.end(), thermal_paths().begin(), thermal_paths().end());
   isolation.read_only = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
   return isolation;
 }

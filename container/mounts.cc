@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+// The image decides what lies at a mount's target, and who shares a volume may change it while we look. So no path is trusted: every
+// target is opened below the root's descriptor, and mounted onto by that descriptor.
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -7,107 +10,168 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
+#include <cstring>
 
 #include "container/child.h"
+#include "core/fd.h"
 
 namespace tare::container::mounts {
 namespace {
 
-// Paths without a leading slash are below the new root, which is the working directory until it is pivoted to.
-struct MountRow {
-  const char* step;
-  const char* source;
-  const char* target;
-  const char* type;
-  unsigned long flags;
-  const char* options;
-};
+// What the kernel shows us and what is ours has no links; an image may have some on the way to a target of the workload's.
+constexpr std::uint64_t kNoLinks = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
+constexpr std::uint64_t kLinksInside = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
 
-constexpr unsigned long kPlain = MS_NOSUID | MS_NOEXEC | MS_NODEV;
+Fd open_below(int root, const char* path, std::uint64_t flags, std::uint64_t resolve) {
+  open_how how{};
+  how.flags = flags | O_PATH | O_CLOEXEC;
+  how.resolve = resolve;
+  for (int attempt = 0;; ++attempt) {
+    Fd fd(static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof how)));
+    // ".." in a tree in which somebody renames: the kernel cannot tell that it stays inside (openat2(2)).
+    if (fd || errno != EAGAIN || attempt == 100) return fd;
+  }
+}
 
-constexpr MountRow kOwnViews[] = {
-    {"mount proc", "proc", "proc", "proc", kPlain, nullptr},
-    {"mount sysfs", "sysfs", "sys", "sysfs", kPlain | MS_RDONLY, nullptr},
-    {"mount dev", "tmpfs", "dev", "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k"},
-    {"mount devpts", "devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"},
-    {"mount shm", "shm", "dev/shm", "tmpfs", kPlain, "mode=1777,size=65536k"},
-    {"mount mqueue", "mqueue", "dev/mqueue", "mqueue", kPlain, nullptr},
-};
+/// Makes one component; what is there already stays, whatever it is: opening it decides.
+void make_component(int parent, const char* name, bool directory, const char* path, StepReport& report) {
+  if (directory) {
+    if (mkdirat(parent, name, 0755) != 0 && errno != EEXIST) report.fail(errno, path);
+    return;
+  }
+  const Fd made(openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644));
+  if (!made && errno != EEXIST) report.fail(errno, path);
+}
 
-constexpr MountRow kHostViews[] = {
-    {"bind proc", "/proc", "proc", nullptr, MS_BIND | MS_REC, nullptr},
-    {"bind sysfs", "/sys", "sys", nullptr, MS_BIND | MS_REC, nullptr},
-    {"bind dev", "/dev", "dev", nullptr, MS_BIND | MS_REC, nullptr},
-};
+/// The target of a mount, made when it is missing. `path` is absolute.
+Fd open_target(int root, const char* path, bool directory, std::uint64_t resolve, StepReport& report) {
+  Fd target = open_below(root, path, directory ? O_DIRECTORY : 0, resolve);
+  if (target) return target;
+  if (errno != ENOENT) report.fail(errno, path);
+  char prefix[PATH_MAX];
+  const std::size_t size = std::strlen(path);
+  if (size >= sizeof prefix) report.fail(ENAMETOOLONG, path);
+  std::size_t name = 1;  // where the component begins
+  for (std::size_t i = 1; i <= size; ++i) {
+    if (path[i] != '/' && path[i] != '\0') continue;
+    const bool is_directory = directory || path[i] == '/';
+    std::memcpy(prefix, path, i);
+    prefix[i] = '\0';
+    Fd next = open_below(root, prefix, is_directory ? O_DIRECTORY : 0, resolve);
+    if (!next && errno == ENOENT) {
+      make_component(target ? target.get() : root, prefix + name, is_directory, path, report);
+      next = open_below(root, prefix, is_directory ? O_DIRECTORY : 0, resolve);
+    }
+    if (!next) report.fail(errno, path);
+    target = std::move(next);
+    name = i + 1;
+  }
+  return target;
+}
 
-struct DeviceRow {
-  const char* path;
-  unsigned major;
-  unsigned minor;
-};
-constexpr DeviceRow kDevices[] = {{"dev/null", 1, 3},   {"dev/zero", 1, 5},    {"dev/full", 1, 7},
-                                  {"dev/random", 1, 8}, {"dev/urandom", 1, 9}, {"dev/tty", 5, 0}};
+void attach(int tree, int target, const char* path, StepReport& report) {
+  report.check(move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH), path);
+}
+
+/// mount(2) has no form with a descriptor, but the working directory is one.
+void mount_on(int target, const char* source, const char* type, unsigned long flags, const char* options, const char* path,
+              StepReport& report) {
+  report.check(fchdir(target), path);
+  report.check(mount(source, ".", type, flags, options), path);
+}
+
+void mount_views(const ChildSetup& setup, StepReport& report) {
+  for (const MountStep& step : setup.plan.mounts.views) {
+    const char* path = step.target.c_str();
+    const Fd target = open_target(setup.root, path, true, kNoLinks, report);
+    mount_on(target.get(), step.source.c_str(), step.type.empty() ? nullptr : step.type.c_str(), step.flags, step.options.c_str(), path,
+             report);
+  }
+}
 
 struct LinkRow {
   const char* target;
-  const char* path;
+  const char* name;
 };
-constexpr LinkRow kLinks[] = {{"pts/ptmx", "dev/ptmx"},
-                              {"/proc/self/fd", "dev/fd"},
-                              {"/proc/self/fd/0", "dev/stdin"},
-                              {"/proc/self/fd/1", "dev/stdout"},
-                              {"/proc/self/fd/2", "dev/stderr"}};
+constexpr LinkRow kLinks[] = {{"pts/ptmx", "ptmx"},
+                              {"/proc/self/fd", "fd"},
+                              {"/proc/self/fd/0", "stdin"},
+                              {"/proc/self/fd/1", "stdout"},
+                              {"/proc/self/fd/2", "stderr"}};
 
-// The image decides what `proc`, `sys` and `dev` are: a symbolic link there would lead a mount out of the root (CVE-2019-19921).
-void make_mount_point(const char* path, StepReport& report) {
-  if (mkdir(path, 0755) == 0) return;
-  if (errno != EEXIST) report.fail(errno, path);
-  struct stat status;
-  report.check(lstat(path, &status), path);
-  if (!S_ISDIR(status.st_mode)) report.fail(ENOTDIR, path);
-}
-
-template <std::size_t N>
-void mount_all(const MountRow (&table)[N], StepReport& report) {
-  for (const MountRow& row : table) {
-    report.at(row.step);
-    make_mount_point(row.target, report);
-    report.check(mount(row.source, row.target, row.type, row.flags, row.options), row.target);
+/// In a /dev that was mounted a moment ago: nothing in it is of the image.
+void make_devices(const ChildSetup& setup, StepReport& report) {
+  const MountPlan& plan = setup.plan.mounts;
+  if (plan.devices.empty()) return;
+  const Fd dev = open_below(setup.root, "/dev", O_DIRECTORY, kNoLinks);
+  report.check(dev.get(), "/dev");
+  for (const DeviceNode& device : plan.devices) {
+    const char* path = device.path.c_str();
+    report.check(mknodat(dev.get(), path + 5, device.mode, makedev(device.major, device.minor)), path);
   }
+  if (!plan.device_links) return;
+  for (const LinkRow& row : kLinks) report.check(symlinkat(row.target, dev.get(), row.name), row.name);
 }
 
-void make_devices(StepReport& report) {
-  report.at("make devices");
-  for (const DeviceRow& row : kDevices) report.check(mknod(row.path, S_IFCHR | 0666, makedev(row.major, row.minor)), row.path);
-  for (const LinkRow& row : kLinks) report.check(symlink(row.target, row.path), row.path);
+void make_read_only(const ChildSetup& setup, const char* path, StepReport& report) {
+  const Fd target = open_below(setup.root, path, 0, kNoLinks);
+  if (!target && errno == ENOENT) return;
+  report.check(target.get(), path);
+  const Fd tree(open_tree(target.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+  report.check(tree.get(), path);
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  report.check(mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes), path);
+  attach(tree.get(), target.get(), path, report);
 }
 
-void pivot(StepReport& report) {
-  report.at("pivot root");
+/// Covers paths: a file with /dev/null, a directory with one empty file system for all of them.
+class Cover {
+ public:
+  Cover(const ChildSetup& setup, StepReport& report) : setup_(setup), report_(report) {}
+
+  void hide(const char* path) {
+    const Fd target = open_below(setup_.root, path, 0, kNoLinks);
+    if (!target && errno == ENOENT) return;
+    report_.check(target.get(), path);
+    struct stat status {};
+    report_.check(fstat(target.get(), &status), path);
+    if (!S_ISDIR(status.st_mode)) return cover(null(), target.get(), path);
+    if (empty_) return cover(empty_.get(), target.get(), path);
+    mount_on(target.get(), "tmpfs", "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0", path, report_);
+    empty_ = open_below(setup_.root, path, O_DIRECTORY, kNoLinks);
+    report_.check(empty_.get(), path);
+  }
+
+ private:
+  void cover(int with, int target, const char* path) {
+    const Fd tree(open_tree(with, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+    report_.check(tree.get(), path);
+    attach(tree.get(), target, path, report_);
+  }
+  /// Whatever is bound over /proc/keys must swallow what is written to it: nothing but the null device does (CVE-2025-31133).
+  int null() {
+    if (null_) return null_.get();
+    null_ = open_below(setup_.root, "/dev/null", 0, kNoLinks);
+    report_.check(null_.get(), "/dev/null");
+    struct stat status {};
+    report_.check(fstat(null_.get(), &status), "/dev/null");
+    if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3)) report_.fail(ENODEV, "/dev/null");
+    return null_.get();
+  }
+
+  const ChildSetup& setup_;
+  StepReport& report_;
+  Fd null_;
+  Fd empty_;
+};
+
+void pivot(const ChildSetup& setup, StepReport& report) {
+  report.check(fchdir(setup.root));
   report.check(syscall(SYS_pivot_root, ".", "."));  // the old root now lies over the new one
   report.check(umount2(".", MNT_DETACH), "detach the host's root");
   report.check(chdir("/"));
-}
-
-void mask(const char* path, StepReport& report) {
-  struct stat status;
-  if (lstat(path, &status) != 0) {
-    if (errno == ENOENT) return;
-    report.fail(errno, path);
-  }
-  if (S_ISDIR(status.st_mode)) {
-    report.check(mount("tmpfs", path, "tmpfs", MS_RDONLY | kPlain, "size=0"), path);
-  } else {
-    report.check(mount("/dev/null", path, nullptr, MS_BIND, nullptr), path);
-  }
-}
-
-void make_read_only(const char* path, StepReport& report) {
-  if (mount(path, path, nullptr, MS_BIND | MS_REC, nullptr) != 0) {
-    if (errno == ENOENT) return;
-    report.fail(errno, path);
-  }
-  report.check(mount(nullptr, path, nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY | kPlain, nullptr), path);
 }
 
 }  // namespace
@@ -119,19 +183,17 @@ void in_child(const ChildSetup& setup, StepReport& report) {
   report.check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr));
   report.at("attach root file system");
   report.check(move_mount(setup.root, "", AT_FDCWD, plan.root.c_str(), MOVE_MOUNT_F_EMPTY_PATH), plan.root.c_str());
-  report.at("enter root file system");
-  report.check(chdir(plan.root.c_str()), plan.root.c_str());
-  if (plan.isolation.own_kernel_views) {
-    mount_all(kOwnViews, report);
-    make_devices(report);
-  } else {
-    mount_all(kHostViews, report);
-  }
-  pivot(report);
-  report.at("mask paths");
-  for (const std::string& path : plan.isolation.masked) mask(path.c_str(), report);
+  report.at("mount");
+  mount_views(setup, report);
+  report.at("make devices");
+  make_devices(setup, report);
   report.at("read-only paths");
-  for (const std::string& path : plan.isolation.read_only) make_read_only(path.c_str(), report);
+  for (const std::string& path : plan.isolation.read_only) make_read_only(setup, path.c_str(), report);
+  report.at("mask paths");
+  Cover cover(setup, report);
+  for (const std::string& path : plan.isolation.masked) cover.hide(path.c_str());
+  report.at("pivot root");
+  pivot(setup, report);
 }
 
 }  // namespace tare::container::mounts

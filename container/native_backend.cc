@@ -137,6 +137,7 @@ Plan NativeBackend::plan_of(const Workload& workload, const image::Image& image,
                            : image.working_directory.empty()   ? "/"
                                                                : image.working_directory;
   plan.program = image::find_command(image, plan.arguments[0], plan.environment, plan.working_directory);
+  plan.mounts = mount_plan(plan.isolation);
   const fs::path directory = parts_->paths.instances() / id;
   plan.root = fs::absolute(directory / "merged");
   plan.log = fs::absolute(directory / "log");

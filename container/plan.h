@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "container/isolation.h"
+#include "container/mount_plan.h"
 
 namespace tare::container {
 
@@ -21,6 +22,7 @@ struct Plan {
   std::string root;      // directory that the root file system is moved to, in the child's own mount namespace
   std::string log;       // file that the launcher appends both streams to; empty: the plan brings descriptors
   Isolation isolation;
+  MountPlan mounts;
   bool operator==(const Plan&) const = default;
 };
 

@@ -103,10 +103,20 @@ void visit(Same<Isolation> auto& m, auto& field) {
   field(m.pid), field(m.ipc), field(m.uts), field(m.net), field(m.cgroup), field(m.own_kernel_views), field(m.capabilities);
   field(m.no_new_privileges), field(m.masked), field(m.read_only);
 }
+void visit(Same<MountStep> auto& m, auto& field) {
+  field(m.type), field(m.source), field(m.target), field(m.flags), field(m.options), field(m.tree);
+}
+void visit(Same<DeviceNode> auto& m, auto& field) {
+  field(m.path), field(m.mode), field(m.major), field(m.minor), field(m.uid), field(m.gid);
+}
+void visit(Same<MountPlan> auto& m, auto& field) {
+  field(m.views), field(m.devices), field(m.device_links), field(m.mounts), field(m.read_only_root);
+}
 void visit(Same<Plan> auto& m, auto& field) {
   field(m.key), field(m.join), field(m.program), field(m.arguments), field(m.environment), field(m.working_directory);
   field(m.hostname), field(m.root), field(m.log);
   visit(m.isolation, field);
+  visit(m.mounts, field);
 }
 void visit(Same<StartRequest> auto& m, auto& field) {
   field(m.request), field(m.tasks), field(m.cgroup_directory), field(m.netns), field(m.root), field(m.streams);

@@ -18,6 +18,8 @@ constexpr HintRow kHints[] = {
     {"mount overlay", ENODEV, "this kernel lacks overlayfs; load it with: modprobe overlay"},
     {"mount overlay", EINVAL, "the state directory must be on a file system that can hold an overlay's upper layer, such as ext4 or xfs"},
     {"mount overlay", ENOENT, "the image's root filesystem is gone; remove the image and make it again"},
+    {"mount", ELOOP, "the image has a symbolic link there; make it a directory"},
+    {"mount", ENOTDIR, "a directory can lie over a directory only, and a file over a file"},
     {"execute", ENOENT, "the file or the interpreter it names is not in the image"},
     {"execute", EACCES, "make the file executable in the image"},
     {"execute", ENOEXEC, "the file is neither a program for this machine nor a script with a '#!' line"},

@@ -19,7 +19,8 @@ StartRequest full_request() {
   request.tasks = 6;
   request.cgroup_directory = true;
   request.streams = true;
-  request.plan = {"t1", "", "/bin/x", {"x", "", "a b"}, {"A=1"}, "/w", "host", "/m", "/log", Isolation::container(Security::standard)};
+  request.plan = {"t1", "", "/bin/x", {"x", "", "a b"}, {"A=1"}, "/w", "host", "/m", "/log", Isolation::container(Security::standard), {}};
+  request.plan.mounts = mount_plan(request.plan.isolation);
   return request;
 }
 
