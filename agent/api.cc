@@ -213,14 +213,21 @@ Response Api::samples(const Request& request) {
 Response Api::result(const Request& request) {
   const RunSummary run = known_run(request);
   const std::string format = query(request, "format");
+  const std::string width_text = query(request, "width");
+  const int width = width_text.empty() ? 100 : number_of<int>(width_text, "'width'");
+  const bool colour = query(request, "colour") == "1";
   Response response;
-  if (format != "table") {
-    const auto stored = format == "markdown" ? store_.report(run.id) : store_.result(run.id);
-    if (format == "markdown") response.type = "text/markdown; charset=utf-8";
-    if (stored) {
-      response.body = *stored;
-      return response;
-    }
+  const auto stored = format == "markdown" ? store_.report(run.id) : store_.result(run.id);
+  if (format == "markdown") response.type = "text/markdown; charset=utf-8";
+  if (format == "table") response.type = "text/plain; charset=utf-8";
+  if (stored && format != "table") {
+    response.body = *stored;
+    return response;
+  }
+  // Of a run that goes on, wherever it does, what was computed last is drawn: computing anew would disturb it.
+  if (stored && run.state == "running") {
+    response.body = bench::table_from_json(*stored, width, colour);
+    return response;
   }
   if (run.completed == 0) throw Error(Code::not_found, "run " + run.id + " has no result yet", "its first trial has not ended");
   if (const auto active = runs_.active()) {
@@ -229,10 +236,7 @@ Response Api::result(const Request& request) {
   const Store::Loaded loaded = store_.load(run.id);
   const bench::Result computed = bench::analyse(loaded.suite, loaded.record, loaded.host);
   if (format == "table") {
-    const std::string width = query(request, "width");
-    response.type = "text/plain; charset=utf-8";
-    response.body = bench::table(loaded.suite, loaded.record, computed, width.empty() ? 100 : number_of<int>(width, "'width'"),
-                                 query(request, "colour") == "1");
+    response.body = bench::table(loaded.suite, loaded.record, computed, width, colour);
   } else if (format == "markdown") {
     response.body = bench::report_markdown(loaded.suite, loaded.record, loaded.host, computed);
   } else {

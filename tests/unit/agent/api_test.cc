@@ -107,6 +107,20 @@ TEST_F(ApiTest, ASuiteThatNamesABackendThatIsNotThereIsRefused) {
   EXPECT_FALSE(runs_.active());
 }
 
+TEST_F(ApiTest, ATableOfARunThatGoesOnIsDrawnFromTheResultStoredLast) {
+  const std::string suite =
+      "name: s\nworkloads: {w: {image: tare/probe, ready: exit}}\nexperiments: [{name: e, measure: start, workload: w}]\n";
+  store_.begin_run("r", bench::load_suite(suite, "s.yaml"), {}, 1);
+  EXPECT_EQ(ask("GET", "/tare/v1/runs/r/result?format=table").status, 404);  // no trial has ended
+  store_.set_result("r", R"({"schema": "tare.result/2", "suite": {"name": "as-stored"}, "run": {"id": "r"}})", "# report\n");
+  const Response table = ask("GET", "/tare/v1/runs/r/result?format=table&width=80");
+  EXPECT_EQ(table.status, 200);
+  EXPECT_EQ(table.type, "text/plain; charset=utf-8");
+  EXPECT_THAT(table.body, HasSubstr("as-stored"));
+  EXPECT_EQ(ask("GET", "/tare/v1/runs/r/result?format=markdown").body, "# report\n");
+  EXPECT_EQ(ask("GET", "/tare/v1/runs/r/result?format=table&width=wide").status, 400);
+}
+
 TEST_F(ApiTest, EveryAnswerIsCountedUnderItsHandler) {
   ask("GET", "/tare/v1/runs/one");
   ask("GET", "/tare/v1/runs/two");
