@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Backend that does what a test tells it to: delays, marks, output, usage, failures. It keeps the contract of core/backend.h, so the
-// contract suite runs against it too. No process is started; time passes on one thread per instance.
+// A Backend that does what a test tells it to: delays, marks, output, usage, failures. It runs no workload, so the contract
+// suite, which looks at what workloads do, is for the real backends alone. No process is started; time passes on one thread per instance.
 #pragma once
 
 #include <chrono>
