@@ -40,6 +40,9 @@ class BadInput : public testing::Test {
   void SetUp() override { before_ = census(paths_); }
   void TearDown() override {
     fs::remove_all(dir_.path() / "results");
+    // A launcher whose agent was killed sees it within milliseconds, and needs some to end what ran.
+    const Deadline deadline = Deadline::in(seconds(5));
+    while (!(census(paths_) == before_) && !deadline.passed()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     EXPECT_EQ(census(paths_), before_);
   }
 
@@ -58,7 +61,8 @@ class BadInput : public testing::Test {
     return wrapped;
   }
   Output run(const std::vector<std::string>& command) { return run_tool(command, Deadline::in(seconds(170))); }
-  void kill_agent_in_mid_run(const std::string& text, long lines);
+  void kill_agent_in_mid_run(const std::string& text, long lines, const std::string& process);
+  bool runs(const std::string& process) const;
   // samples.csv of the only run in the results directory.
   std::string samples() const {
     for (const auto& entry : fs::directory_iterator(dir_.path() / "results")) return read_file(entry.path() / "samples.csv");
@@ -73,7 +77,7 @@ class BadInput : public testing::Test {
 TEST_F(BadInput, MalformedYamlIsNamedWithItsLine) {
   const Output output = run(bench("name: x\nworkloads: [unclosed\n"));
   EXPECT_EQ(output.exit.code, 2);
-  EXPECT_THAT(output.err, HasSubstr("suite.yaml:"));
+  EXPECT_THAT(output.err, HasSubstr("suite.yaml:3: not YAML"));  // where the end of the file says that the bracket stayed open
   EXPECT_EQ(output.out, "");
 }
 
@@ -140,7 +144,8 @@ TEST_F(BadInput, TooLittleMemoryForAGuestNamesTheLeast) {
   text.replace(text.find("128MiB"), 6, "4MiB");
   const Output output = run(bench(text));
   EXPECT_EQ(output.exit.code, 1);
-  EXPECT_THAT(output.err, AllOf(HasSubstr("4.00 MiB"), HasSubstr("memory")));
+  EXPECT_THAT(output.err,
+              AllOf(HasSubstr("memory limit 4.00 MiB is too small for a guest, which needs 96.0 MiB"), HasSubstr("96.0 MiB or more")));
 }
 
 TEST_F(BadInput, WithoutRootItSaysSo) {
@@ -151,33 +156,37 @@ TEST_F(BadInput, WithoutRootItSaysSo) {
   fs::create_directories(paths_.run);  // as root's own runs leave it
   const Output output = run(command);
   EXPECT_EQ(output.exit.code, 3);
-  EXPECT_THAT(output.err, HasSubstr("root"));
+  EXPECT_THAT(output.err, AllOf(HasSubstr("make directory " + paths_.run.string() + "/private-"), HasSubstr("hint: run as root")));
 }
 
 // The host lacks one thing for VMs: the other backends are measured, the VM's number is missing with its reason, and the code is 3.
-void expect_vm_missing(const Output& output, const std::string& samples, const std::string& reason) {
+void expect_vm_missing(const Output& output, const std::string& samples, const std::string& reason, const std::string& remedy) {
   EXPECT_EQ(output.exit.code, 3) << output.err;
-  EXPECT_THAT(output.err, HasSubstr(reason));
+  EXPECT_THAT(output.err, AllOf(HasSubstr(reason), HasSubstr(remedy)));
   EXPECT_THAT(samples, HasSubstr(",metal,"));
   EXPECT_THAT(samples, testing::Not(HasSubstr(",vm,")));
 }
 
 TEST_F(BadInput, WithoutQemuTheRestIsMeasuredAndTheReasonGiven) {
-  const Output output = run(after("mount --bind /dev/null /usr/bin/qemu-system-x86_64", bench(suite("[metal, vm]", "[probe, noop]"))));
-  expect_vm_missing(output, samples(), "qemu");
+  const std::string top = (dir_.path() / "top").string();
+  const std::string hide = "set -e; mkdir " + top + "; mount -t tmpfs none " + top + "; mkdir " + top + "/upper " + top +
+                           "/work; mount -t overlay -o lowerdir=/usr/bin,upperdir=" + top + "/upper,workdir=" + top +
+                           "/work none /usr/bin; rm /usr/bin/qemu-system-x86_64";
+  const Output output = run(after(hide, bench(suite("[metal, vm]", "[probe, noop]"))));
+  expect_vm_missing(output, samples(), "no QEMU at /usr/bin/qemu-system-x86_64", "apt-get install qemu-system-x86");
 }
 
 TEST_F(BadInput, WithoutLibvirtsDriverTheRestIsMeasuredAndTheReasonGiven) {
   const std::string drivers = "/usr/lib/x86_64-linux-gnu/libvirt";
   const Output output = run(after("mount -t tmpfs none " + drivers, bench(suite("[metal, vm]", "[probe, noop]"))));
-  expect_vm_missing(output, samples(), "libvirt");
+  expect_vm_missing(output, samples(), "connection to the embedded QEMU driver: libvirt: ", "apt-get install libvirt-daemon");
 }
 
 TEST_F(BadInput, WithoutAGuestKernelTheRestIsMeasuredAndTheReasonGiven) {
   const std::string kernels = paths_.kernels().string();
   const Output output =
       run(after("mount -t tmpfs none " + kernels + "; mount -t tmpfs none /boot", bench(suite("[metal, vm]", "[probe, noop]"))));
-  expect_vm_missing(output, samples(), "kernel");
+  expect_vm_missing(output, samples(), "guest kernel: none in " + kernels + " and none in /boot", "guest/fetch-kernel.sh " + kernels);
 }
 
 TEST_F(BadInput, AFullDiskInResultsIsToldBeforeTheRun) {
@@ -208,8 +217,15 @@ TEST_F(BadInput, ADiskThatFillsInMidRunLosesNothingThatWasMeasured) {
   EXPECT_EQ(executed, 120U);
 }
 
-// Kills the private agent, which is the client's child, once `lines` of samples are on disk, and waits for the client.
-void BadInput::kill_agent_in_mid_run(const std::string& text, long lines) {
+// Whether a process whose program ends in `process` runs now, among those that are tare's.
+bool BadInput::runs(const std::string& process) const {
+  const auto now = census(paths_).processes;
+  return std::any_of(now.begin(), now.end(), [&](const std::string& one) { return one.ends_with(process); });
+}
+
+// Kills the private agent, which is the client's child, once `lines` of samples are on disk and `process` runs in a control group
+// of tare, and waits for the client.
+void BadInput::kill_agent_in_mid_run(const std::string& text, long lines, const std::string& process) {
   const Fd log = open_file(dir_.path() / "log", O_RDWR | O_CREAT);
   Child::Options options;
   options.argv = bench(text);
@@ -224,6 +240,9 @@ void BadInput::kill_agent_in_mid_run(const std::string& text, long lines) {
     } catch (const std::exception&) {  // not there yet
     }
   }
+  // Within a trial, not between two: what is to be left behind is there at the kill.
+  while (!runs(process) && !deadline.passed()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  ASSERT_TRUE(runs(process)) << process;
   const std::string pid = std::to_string(client.pid());
   const std::string children = read_file("/proc/" + pid + "/task/" + pid + "/children");
   ASSERT_NE(children, "") << read_file(dir_.path() / "log");
@@ -239,14 +258,14 @@ TEST_F(BadInput, AnAgentKilledInMidRunLosesNothingAndLeavesNothing) {
   std::string text = suite("[metal, container]", "[probe, idle]");
   text.replace(text.find("ready: exit"), 11, "ready: executed");
   text.replace(text.find("trials: 1"), 9, "trials: 2000");
-  kill_agent_in_mid_run(text, 50);
+  kill_agent_in_mid_run(text, 50, "probe");
 }
 
 TEST_F(BadInput, AnAgentKilledWhileAVmRunsLeavesNoVm) {
   std::string text = suite("[vm]", "[probe, serve, --port=18999]", "    ports: [18999]\n");
   text.replace(text.find("ready: exit"), 11, "ready: {http: {port: 18999, path: /}}");
   text.replace(text.find("trials: 1"), 9, "trials: 2000");
-  kill_agent_in_mid_run(text, 10);
+  kill_agent_in_mid_run(text, 10, "/qemu-system-x86_64");
 }
 
 TEST_F(BadInput, AnInterruptStopsCleanlyAndKeepsWhatIsThere) {

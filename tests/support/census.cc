@@ -28,8 +28,9 @@ std::set<std::string> groups() {
   for (const fs::path& root : roots) {
     std::error_code error;
     if (!fs::is_directory(root / "tare", error)) continue;
-    for (const auto& entry : fs::recursive_directory_iterator(root / "tare", error)) {
-      if (entry.is_directory(error)) found.insert(entry.path());
+    // A group may go while it is looked at, which ends the walk.
+    for (auto at = fs::recursive_directory_iterator(root / "tare", error); !error && at != fs::end(at); at.increment(error)) {
+      if (std::error_code gone; at->is_directory(gone)) found.insert(at->path());
     }
   }
   return found;
@@ -61,6 +62,21 @@ std::set<std::string> processes(const Paths& paths) {
   return found;
 }
 
+std::set<std::string> programs() {
+  std::set<std::string> found;
+  for (const std::string& pid : names_in("/proc")) {
+    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    std::error_code gone;
+    const fs::path program = fs::read_symlink("/proc/" + pid + "/exe", gone);
+    // A launcher that listens outlives its agents for a while, by design.
+    if (try_read_file("/proc/" + pid + "/cmdline").value_or("").find("--listen") != std::string::npos) continue;
+    if (program == TARE_BINARY_DIR "/bin/tare" || program == TARE_BINARY_DIR "/libexec/tare/tare-launcher") {
+      found.insert(pid + " " + program.filename().string());
+    }
+  }
+  return found;
+}
+
 // Directories and files of one owner's own, in all places where tare makes them.
 std::set<std::string> temporary(const Paths& paths) {
   std::set<std::string> found;
@@ -80,7 +96,8 @@ std::set<std::string> temporary(const Paths& paths) {
 }  // namespace
 
 Census census(const Paths& paths) {
-  return {groups(), names_in("/sys/class/net", "tare"), mounts(), names_in(paths.instances()), processes(paths), temporary(paths)};
+  return {groups(),        names_in("/sys/class/net", "tare"), mounts(), names_in(paths.instances()), processes(paths), programs(),
+          temporary(paths)};
 }
 
 void PrintTo(const Census& census, std::ostream* out) {
@@ -94,6 +111,7 @@ void PrintTo(const Census& census, std::ostream* out) {
   print("mounts", census.mounts);
   print("instances", census.instances);
   print("processes", census.processes);
+  print("programs", census.programs);
   print("temporary", census.temporary);
 }
 

@@ -16,6 +16,7 @@ struct Census {
   std::set<std::string> mounts;          // mount points of this process' mount namespace
   std::set<std::string> instances;       // state/instances/*
   std::set<std::string> processes;       // in a control group of tare, or with an instance's directory on the command line
+  std::set<std::string> programs;        // of this build: tare, as client or agent, and launchers of private agents
   std::set<std::string> temporary;       // what is unfinished or private, wherever tare makes such things
   bool operator==(const Census&) const = default;
 };
