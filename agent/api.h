@@ -19,6 +19,8 @@ class Api {
   Api(Runs& runs, Store& store, Metrics& metrics);
   /// Never throws: a failure is an answer with the one error body.
   Response handle(Request request) noexcept;
+  /// Where further resources add their routes, before the first request.
+  Router& router() { return router_; }
 
  private:
   void add_run_routes();

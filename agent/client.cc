@@ -100,21 +100,28 @@ std::string accepted(Reply reply) {
   return std::move(reply.body);
 }
 
-// Reads the head of an answer; what came after it is left in `rest`. Throws the Error of an answer that is not 200.
+// Reads the head of an answer; what came after it is left in `rest`. Throws the Error of an answer that is neither 200 nor 101.
 void read_head(int fd, std::string& rest) {
   FdStream stream(fd, Deadline::in(kAnswerWithin));
   std::array<char, 4096> chunk{};
   std::string text;
-  while (text.find("\r\n\r\n") == std::string::npos) {
+  const auto read_more = [&] {
     error_code error;
     const std::size_t n = stream.read_some(asio::buffer(chunk), error);
     if (error) throw AgentGone();
     text.append(chunk.data(), n);
-  }
+  };
+  while (text.find("\r\n\r\n") == std::string::npos) read_more();
   const std::size_t end = text.find("\r\n\r\n") + 4;
-  rest = text.substr(end);
   const int status = std::atoi(text.c_str() + std::strlen("HTTP/1.1 "));
-  if (status != 200) throw error_from(rest, status);
+  if (status != 200 && status != 101) {
+    constexpr std::string_view kLength = "Content-Length: ";
+    const std::size_t length = text.find(kLength);
+    const std::size_t size = length < end ? std::strtoul(text.c_str() + length + kLength.size(), nullptr, 10) : 0;
+    while (text.size() < end + size) read_more();
+    throw error_from(text.substr(end), status);
+  }
+  rest = text.substr(end);
 }
 
 }  // namespace
@@ -159,6 +166,19 @@ Client::Held Client::request_and_hold(const std::string& method, const std::stri
   held.connection = connect();
   held.body = accepted(exchange(held.connection.get(), method, target, body));
   return held;
+}
+
+Client::Opened Client::open(const std::string& method, const std::string& target, const std::string& body) const {
+  Opened opened;
+  opened.connection = connect();
+  const std::string request =
+      method + " " + target + " HTTP/1.1\r\nHost: tare\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  FdStream stream(opened.connection.get(), Deadline::in(kAnswerWithin));
+  error_code error;
+  stream.write(request, error);
+  if (error) throw AgentGone();
+  read_head(opened.connection.get(), opened.received);
+  return opened;
 }
 
 void Client::events(const std::string& target, Interrupt& interrupt, const std::function<bool(const SseParser::Message&)>& on_message,

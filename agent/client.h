@@ -38,6 +38,13 @@ class Client {
   };
   Held request_and_hold(const std::string& method, const std::string& target, const std::string& body) const;
 
+  /// A request that is answered with a stream (200 or 101). Throws the Error that the agent answered with instead.
+  struct Opened {
+    Fd connection;
+    std::string received;  // what has come of the stream already
+  };
+  Opened open(const std::string& method, const std::string& target, const std::string& body = {}) const;
+
   /// Calls `on_message` for each message until it returns false. `on_interrupt` is called when a signal arrives. Throws AgentGone when the
   /// stream ends before `on_message` said so.
   void events(const std::string& target, Interrupt& interrupt, const std::function<bool(const SseParser::Message&)>& on_message,

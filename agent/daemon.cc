@@ -9,6 +9,8 @@
 #include <thread>
 
 #include "agent/api.h"
+#include "agent/instance_api.h"
+#include "agent/instances.h"
 #include "agent/journal.h"
 #include "agent/recovery.h"
 #include "agent/server.h"
@@ -76,7 +78,9 @@ void serve(const DaemonOptions& options, const MakeBackends& make) {
   EventHub hub;
   Metrics metrics;
   Runs runs(config.paths, *backends, store, hub, metrics);
+  Instances instances(*backends);
   Api api(runs, store, metrics);
+  add_instance_routes(api.router(), instances);
   ServerOptions server_options{config.paths.socket(), config.is_private ? std::nullopt : config.tcp_port, config.event_streams,
                                options.lease_fd};
   Server server(server_options, api, store, runs, hub, metrics);

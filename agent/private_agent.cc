@@ -15,6 +15,13 @@ namespace {
 constexpr auto kStartWithin = std::chrono::seconds(30);
 constexpr auto kEndWithin = std::chrono::seconds(60);  // a run's clean-up stops a VM, with its grace
 
+// The light program `tare` has the whole one beside it; any other is whole itself.
+std::string agent_program() {
+  std::error_code ignored;
+  const auto own = std::filesystem::read_symlink("/proc/self/exe", ignored);
+  return own.filename() == "tare" ? own.parent_path() / "tare-agent" : std::filesystem::path("/proc/self/exe");
+}
+
 }  // namespace
 
 AgentSession::AgentSession(const Paths& paths, const std::optional<std::filesystem::path>& config) {
@@ -37,7 +44,7 @@ void AgentSession::start(const Paths& paths, const std::optional<std::filesystem
   const Fd far(pipe[0]);
   lease_ = Fd(pipe[1]);
   Child::Options options;
-  options.argv = {"/proc/self/exe", "agent", "--private", directory_.string()};
+  options.argv = {agent_program(), "agent", "--private", directory_.string()};
   if (config) options.argv.insert(options.argv.end(), {"--config", config->string()});
   options.stdin_fd = far.get();
   options.stdout_fd = STDERR_FILENO;

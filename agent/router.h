@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "agent/source.h"
 
 namespace tare::agent {
 
@@ -39,6 +42,7 @@ struct Response {
   std::string body;
   std::map<std::string, std::string> headers;  // further ones: Allow, Location
   std::optional<EventStream> stream;           // then body is empty
+  std::shared_ptr<Source> source;              // then body and headers are empty: the source has a head of its own
   std::optional<std::string> lease;            // the run that ends when the connection does
 };
 

@@ -10,6 +10,7 @@
 #include <list>
 
 #include "agent/journal.h"
+#include "agent/source_stream.h"
 #include "core/error.h"
 
 namespace tare::agent {
@@ -188,6 +189,10 @@ class Server::State {
       }
       Request request = translate(parser.get(), over_tcp);
       Response response = co_await asio::co_spawn(pool_, on_pool(std::move(request)), use_awaitable);
+      if (response.source) {
+        co_await serve_source(stream, buffer, *response.source);
+        break;
+      }
       if (response.lease) lease = response.lease;
       if (response.stream) {
         co_await stream_or_refuse(stream, parser.get(), *response.stream);
@@ -308,7 +313,7 @@ class Server::State {
   EventHub& hub_;
   Metrics& metrics_;
   asio::io_context io_{1};
-  asio::thread_pool pool_{2};
+  asio::thread_pool pool_{4};
   Unix::acceptor acceptor_{io_};
   std::optional<Tcp::acceptor> tcp_;
   std::list<asio::steady_timer*> waiting_;  // of the open streams; touched on the io thread alone

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The transport: HTTP/1.1 on a unix socket and, if asked for, on 127.0.0.1, as coroutines on one thread; handlers run on two more, so that
+// The transport: HTTP/1.1 on a unix socket and, if asked for, on 127.0.0.1, as coroutines on one thread; handlers run on four more, so that
 // a slow one (a first probe) holds up nobody. The only user of Boost.Beast on the agent's side.
 #pragma once
 

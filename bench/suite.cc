@@ -84,6 +84,12 @@ std::vector<std::string> backends_of(const Value& value) {
 
 std::string_view name(Experiment::Measure measure) noexcept { return measure == Experiment::Measure::start ? "start" : "probe"; }
 
+Workload load_workload(const std::string& name, const std::string& text, std::string_view source) {
+  const Value document = Value::parse(text, source);
+  Places::OfWorkload place{document, {}, {}, {}};
+  return workload_of(name, document, place);
+}
+
 Suite load_suite(std::string text, std::string_view file_name) {
   Suite suite;
   Places places;

@@ -42,6 +42,10 @@ struct Suite {
 
 std::string_view name(Experiment::Measure measure) noexcept;  // "start", "probe"
 
+/// One workload by itself, as its map in a suite or the same in JSON. Throws Error(invalid) "workload:1: unknown key 'imag' (did you mean
+/// 'image'?)"; `source` is only for messages.
+Workload load_workload(const std::string& name, const std::string& text, std::string_view source);
+
 /// Throws Error(invalid) "quickstart.yaml:12: unknown key 'trails' (did you mean 'trials'?)". `file_name` is only for messages.
 Suite load_suite(std::string text, std::string_view file_name);
 

@@ -29,8 +29,17 @@ void Log::append(Stream stream, std::string_view bytes, Instant at) {
       const std::size_t taken = whole ? newline : std::min(bytes.size(), room);
       partial.append(bytes.substr(0, taken));
       bytes.remove_prefix(taken + (whole ? 1 : 0));
-      if (whole || partial.size() == kLongestLine) push(stream, std::exchange(partial, {}), at, fresh);
+      if (whole || partial.size() == kLongestLine) push(stream, std::exchange(partial, {}), at, whole, fresh);
     }
+    newest_ = at;
+  }
+  tell(fresh);
+}
+
+void Log::tell(const std::vector<LogLine>& fresh) {
+  {
+    const std::scoped_lock lock(watch_mutex_);
+    for (const auto& [number, callback] : watchers_) callback();
   }
   if (fresh.empty()) return;
   changed_.notify_all();
@@ -38,8 +47,8 @@ void Log::append(Stream stream, std::string_view bytes, Instant at) {
   for (const LogLine& line : fresh) on_line_(line);
 }
 
-void Log::push(Stream stream, std::string text, Instant at, std::vector<LogLine>& fresh) {
-  LogLine line{next_++, at, stream, std::move(text)};
+void Log::push(Stream stream, std::string text, Instant at, bool whole, std::vector<LogLine>& fresh) {
+  LogLine line{next_++, at, stream, std::move(text), whole};
   fresh.push_back(line);
   size_ += line.text.size() + sizeof(LogLine);
   lines_.push_back(std::move(line));
@@ -54,13 +63,12 @@ void Log::close() {
   {
     const std::scoped_lock lock(mutex_);
     if (closed_) return;
-    if (!partial_out_.empty()) push(Stream::out, std::exchange(partial_out_, {}), Instant::now(), fresh);
-    if (!partial_err_.empty()) push(Stream::err, std::exchange(partial_err_, {}), Instant::now(), fresh);
+    if (!partial_out_.empty()) push(Stream::out, std::exchange(partial_out_, {}), newest_, false, fresh);
+    if (!partial_err_.empty()) push(Stream::err, std::exchange(partial_err_, {}), newest_, false, fresh);
     closed_ = true;
   }
   changed_.notify_all();
-  if (!on_line_) return;
-  for (const LogLine& line : fresh) on_line_(line);
+  tell(fresh);
 }
 
 bool Log::closed() const {
@@ -73,6 +81,56 @@ std::vector<LogLine> Log::lines(std::uint64_t number) const {
   const std::uint64_t first = next_ - lines_.size();
   const std::uint64_t skip = number > first ? std::min<std::uint64_t>(number - first, lines_.size()) : 0;
   return {lines_.begin() + static_cast<std::ptrdiff_t>(skip), lines_.end()};
+}
+
+std::vector<LogPiece> Log::read(LogCursor& cursor) const {
+  constexpr std::size_t kMost = 64 * 1024;
+  const std::scoped_lock lock(mutex_);
+  const std::uint64_t first = next_ - lines_.size();
+  if (cursor.line < first) {
+    cursor.lost += first - cursor.line;
+    cursor.line = first;
+    cursor.partial = {};
+  }
+  std::vector<LogPiece> out;
+  std::size_t size = 0;
+  for (; cursor.line < next_ && size < kMost; ++cursor.line) {
+    const LogLine& line = lines_[cursor.line - first];
+    std::size_t& read = cursor.partial[line.stream == Stream::out ? 0 : 1];
+    out.push_back({line.stream, line.at, read == 0, line.text.substr(read) + (line.whole ? "\n" : "")});
+    read = 0;
+    size += out.back().bytes.size();
+  }
+  if (cursor.line < next_) return out;
+  for (const Stream stream : {Stream::out, Stream::err}) {
+    const std::string& partial = stream == Stream::out ? partial_out_ : partial_err_;
+    std::size_t& read = cursor.partial[stream == Stream::out ? 0 : 1];
+    if (partial.size() > read) out.push_back({stream, newest_, read == 0, partial.substr(read)});
+    read = partial.size();
+  }
+  return out;
+}
+
+std::uint64_t Log::next_number() const {
+  const std::scoped_lock lock(mutex_);
+  return next_;
+}
+
+std::uint64_t Log::number_since(Instant since) const {
+  const std::scoped_lock lock(mutex_);
+  const auto found = std::partition_point(lines_.begin(), lines_.end(), [&](const LogLine& line) { return line.at < since; });
+  return next_ - static_cast<std::uint64_t>(lines_.end() - found);
+}
+
+std::uint64_t Log::watch(std::function<void()> callback) const {
+  const std::scoped_lock lock(watch_mutex_);
+  watchers_[next_watcher_] = std::move(callback);
+  return next_watcher_++;
+}
+
+void Log::unwatch(std::uint64_t watcher) const {
+  const std::scoped_lock lock(watch_mutex_);
+  watchers_.erase(watcher);
 }
 
 std::uint64_t Log::dropped() const {

@@ -2,10 +2,12 @@
 // What a workload wrote to stdout and stderr, line by line, with the host's time of arrival.
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -21,7 +23,23 @@ struct LogLine {
   std::uint64_t number = 0;  // counts from 0 over both streams
   Instant at;                // arrival of the line's last byte
   Stream stream = Stream::out;
-  std::string text;  // without the newline
+  std::string text;   // without the newline
+  bool whole = true;  // false: the stream ended, or 64 KiB were full, before a newline came
+};
+
+/// A piece of one stream, byte for byte as the workload wrote it.
+struct LogPiece {
+  Stream stream = Stream::out;
+  Instant at;           // arrival
+  bool begins = false;  // at the begin of a line
+  std::string bytes;
+};
+
+/// How far a reader of pieces has come. A new one begins with the oldest line that is kept.
+struct LogCursor {
+  std::uint64_t line = 0;                // the first line that was not read whole
+  std::array<std::size_t, 2> partial{};  // bytes that were read of the unfinished line of out and err
+  std::uint64_t lost = 0;                // lines that were dropped before they were read
 };
 
 /// Thread-safe. Keeps the newest lines up to a size, counts what it dropped; a line longer than 64 KiB is split.
@@ -39,17 +57,27 @@ class Log {
   std::vector<LogLine> lines(std::uint64_t number = 0) const;
   /// Lines that were dropped because the log was full.
   std::uint64_t dropped() const;
+  /// What came since `cursor`, unfinished lines too, about 64 KiB at most; moves the cursor. Empty when there is nothing new.
+  std::vector<LogPiece> read(LogCursor& cursor) const;
+  /// The number of the line that comes next; of the first that arrived at `since` or later.
+  std::uint64_t next_number() const;
+  std::uint64_t number_since(Instant since) const;
   /// All of one stream in one text, each line with its newline.
   std::string text(Stream stream) const;
   /// Waits for a line numbered `number` or higher, or the end of the log. False when the deadline passes first.
   bool wait_for_line(std::uint64_t number, Deadline deadline) const;
+  /// `callback` is called, from the thread that appends or closes, when there is more to read; it only wakes somebody. unwatch() returns
+  /// when none runs any more.
+  std::uint64_t watch(std::function<void()> callback) const;
+  void unwatch(std::uint64_t watcher) const;
   /// Waits for close(). False when the deadline passes first.
   bool wait_closed(Deadline deadline) const;
   /// Called for each line under no lock, on the thread that appends; set it before the first append().
   void on_line(std::function<void(const LogLine&)> callback) { on_line_ = std::move(callback); }
 
  private:
-  void push(Stream stream, std::string text, Instant at, std::vector<LogLine>& fresh);
+  void push(Stream stream, std::string text, Instant at, bool whole, std::vector<LogLine>& fresh);
+  void tell(const std::vector<LogLine>& fresh);
 
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
@@ -59,8 +87,12 @@ class Log {
   std::deque<LogLine> lines_;
   std::string partial_out_;
   std::string partial_err_;
+  Instant newest_;  // arrival of the newest bytes
   bool closed_ = false;
   std::function<void(const LogLine&)> on_line_;
+  mutable std::mutex watch_mutex_;
+  mutable std::map<std::uint64_t, std::function<void()>> watchers_;
+  mutable std::uint64_t next_watcher_ = 1;
 };
 
 }  // namespace tare

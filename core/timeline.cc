@@ -27,15 +27,22 @@ Timeline::Timeline(const Timeline& other) {
 }
 
 void Timeline::mark(Mark mark, Instant at) {
-  const std::scoped_lock lock(mutex_);
-  if (!marks_[index(mark)]) marks_[index(mark)] = at;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (marks_[index(mark)]) return;
+    marks_[index(mark)] = at;
+  }
+  if (on_mark_) on_mark_(mark);
 }
 
 void Timeline::mark(Mark mark, Instant at, const GuestReading& reading) {
-  const std::scoped_lock lock(mutex_);
-  if (marks_[index(mark)]) return;
-  marks_[index(mark)] = at;
-  readings_[index(mark)] = reading;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (marks_[index(mark)]) return;
+    marks_[index(mark)] = at;
+    readings_[index(mark)] = reading;
+  }
+  if (on_mark_) on_mark_(mark);
 }
 
 std::optional<Instant> Timeline::at(Mark mark) const {

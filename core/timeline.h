@@ -5,10 +5,12 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/units.h"
 
@@ -52,6 +54,10 @@ class Timeline {
   /// A guest's mark: `at` is the guest's clock mapped to the host's by the offset of the ping-pong.
   void mark(Mark mark, Instant at, const GuestReading& reading);
 
+  /// Called for each mark as it happens, on the thread that marks it, which may hold locks of its instance: it only wakes somebody.
+  /// Set it before the first mark.
+  void on_mark(std::function<void(Mark)> callback) { on_mark_ = std::move(callback); }
+
   std::optional<Instant> at(Mark mark) const;
   std::optional<GuestReading> guest(Mark mark) const;
   /// Seconds since `requested`; nothing when either mark is absent.
@@ -63,6 +69,7 @@ class Timeline {
   mutable std::mutex mutex_;
   std::array<std::optional<Instant>, kMarkCount> marks_;
   std::array<std::optional<GuestReading>, kMarkCount> readings_;
+  std::function<void(Mark)> on_mark_;
 };
 
 }  // namespace tare

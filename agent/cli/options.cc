@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cli/options.h"
 
-// CLI11's headers do not compile under our warnings.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
-#pragma GCC diagnostic pop
-
+#include <algorithm>
 #include <iostream>
 
+#include "agent/cli/cli11.h"
+#include "agent/cli/options_instances.h"
 #include "agent/suggest.h"
 #include "core/error.h"
 
@@ -47,6 +40,7 @@ void declare(CLI::App& app, Options& o) {
   json(doctor);
   config(doctor);
   app.add_subcommand("cancel", "end the active run")->add_option("RUN", o.run, "a run id, or 'last'")->required();
+  declare_instance_verbs(app, o);
   app.add_subcommand("version", "print the version");
 }
 
@@ -92,7 +86,10 @@ std::optional<Options> parse(int argc, const char* const* argv) {
   }
   for (CLI::App* verb : app.get_subcommands(nullptr)) verb->allow_extras();
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> arguments(argv + 1, argv + argc);
+    if (first == "run" || first == "exec") options.instance_run.command = take_command(*app.get_subcommand(first), arguments);
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
+    app.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
     const auto chosen = app.get_subcommands();
     std::cout << (chosen.empty() ? app.help() : chosen.front()->help("tare"));

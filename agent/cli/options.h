@@ -10,6 +10,18 @@
 
 namespace tare::agent::cli {
 
+/// `tare run`: texts as they were typed; the agent says what is wrong with one.
+struct RunOptions {
+  std::string image;
+  std::vector<std::string> command;  // of `tare exec` too
+  std::string backend = "container";
+  std::string name;
+  bool detach = false;
+  std::string memory, cpus, pids;
+  std::string network, security, hostname, working_directory, stop_grace;
+  std::vector<std::string> environment;  // KEY=VALUE, or KEY for our own value
+};
+
 struct Options {
   std::string verb;
   std::string suite;                                // bench, check: a file, or the name of one in configs/suites
@@ -19,6 +31,13 @@ struct Options {
   std::vector<std::string> backends;                // bench
   std::optional<std::filesystem::path> config;      // agent and verbs that start one
   std::optional<std::filesystem::path> private_to;  // agent: run directory of the private agent of a verb, which holds our stdin
+  RunOptions instance_run;
+  std::vector<std::string> instances;  // logs, exec, stop, rm: ids or names
+  std::string tail, since, grace;      // logs, logs, stop
+  bool all = false;                    // ps
+  bool follow = false;                 // logs
+  bool timestamps = false;             // logs
+  bool force = false;                  // rm
   bool json = false;
   bool csv = false;
   bool quiet = false;

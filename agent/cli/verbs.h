@@ -2,7 +2,9 @@
 // The verbs of `tare`, one file each. Each returns its exit code or throws Error.
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "agent/backends.h"
 #include "agent/cli/options.h"
@@ -15,9 +17,22 @@ int bench(const Options& options, const MakeBackends& make);
 int cancel(const Options& options, const MakeBackends& make);
 int check(const Options& options, const MakeBackends& make);
 int doctor(const Options& options, const MakeBackends& make);
+int exec(const Options& options, const MakeBackends& make);
+int logs(const Options& options, const MakeBackends& make);
+int ps(const Options& options, const MakeBackends& make);
+int rm(const Options& options, const MakeBackends& make);
+int run(const Options& options, const MakeBackends& make);
 int runs(const Options& options, const MakeBackends& make);
 int show(const Options& options, const MakeBackends& make);
+int stop(const Options& options, const MakeBackends& make);
 int version(const Options& options, const MakeBackends& make);
+
+struct Verb {
+  std::string_view name;
+  int (*run)(const Options&, const MakeBackends&);
+};
+/// Parses the command line and calls the verb. Returns the exit code; the only place that prints an error.
+int run_verb(int argc, const char* const* argv, std::span<const Verb> verbs, const MakeBackends& make) noexcept;
 
 /// The file that SUITE means: itself, or SUITE.yaml in configs/suites. Throws Error(not_found).
 std::filesystem::path suite_file(const std::string& suite);

@@ -70,5 +70,72 @@ TEST(Log, CallsBackForEachLineOutsideTheLock) {
   EXPECT_EQ(seen, (std::vector<std::string>{"a", "b", "c"}));
 }
 
+std::string bytes_of(const std::vector<LogPiece>& pieces, Stream stream) {
+  std::string text;
+  for (const LogPiece& piece : pieces) text += piece.stream == stream ? piece.bytes : "";
+  return text;
+}
+
+TEST(Log, PiecesAreTheBytesThatWereWrittenHoweverTheyAreRead) {
+  Log log;
+  LogCursor cursor;
+  std::string out;
+  std::string err;
+  const auto read = [&] {
+    const auto pieces = log.read(cursor);
+    out += bytes_of(pieces, Stream::out);
+    err += bytes_of(pieces, Stream::err);
+  };
+  log.append(Stream::out, "pro", Instant{1});
+  read();
+  EXPECT_EQ(out, "pro");
+  log.append(Stream::err, "x\ny", Instant{2});
+  log.append(Stream::out, "mpt> ", Instant{3});
+  read();
+  EXPECT_EQ(out, "prompt> ");
+  log.append(Stream::out, "a\n\nb", Instant{4});
+  read();
+  log.close();
+  read();
+  EXPECT_EQ(out, "prompt> a\n\nb");
+  EXPECT_EQ(err, "x\ny");
+  EXPECT_TRUE(log.read(cursor).empty());
+}
+
+TEST(Log, ALateReaderGetsTheSameBytesAndKnowsWhereLinesBegin) {
+  Log log;
+  log.append(Stream::out, std::string(100'000, 'a') + "\nlast", Instant{7});
+  LogCursor cursor;
+  std::vector<LogPiece> all;
+  for (auto pieces = log.read(cursor); !pieces.empty(); pieces = log.read(cursor)) all.insert(all.end(), pieces.begin(), pieces.end());
+  EXPECT_EQ(bytes_of(all, Stream::out), std::string(100'000, 'a') + "\nlast");
+  EXPECT_TRUE(all.front().begins);
+  EXPECT_EQ(all.back().at, Instant{7});
+}
+
+TEST(Log, AReaderThatWasTooSlowIsToldHowManyLinesItMissed) {
+  Log log(1_KiB);
+  LogCursor cursor;
+  for (int i = 0; i < 1000; ++i) log.append(Stream::out, std::to_string(i) + "\n", Instant{i});
+  const std::string text = bytes_of(log.read(cursor), Stream::out);
+  EXPECT_GT(cursor.lost, 0U);
+  EXPECT_EQ(text.substr(0, text.find('\n')), std::to_string(cursor.lost));
+  EXPECT_EQ(log.number_since(Instant{998}), 998U);
+  EXPECT_EQ(log.next_number(), 1000U);
+}
+
+TEST(Log, WatchersAreWokenUntilTheyLeave) {
+  Log log;
+  int woken = 0;
+  const auto watcher = log.watch([&] { ++woken; });
+  log.append(Stream::out, "no newline", Instant{1});
+  EXPECT_EQ(woken, 1);
+  log.close();
+  EXPECT_EQ(woken, 2);
+  log.unwatch(watcher);
+  log.append(Stream::out, "late", Instant{2});
+  EXPECT_EQ(woken, 2);
+}
+
 }  // namespace
 }  // namespace tare

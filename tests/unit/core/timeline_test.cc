@@ -51,5 +51,15 @@ TEST(Timeline, EveryMarkHasANameThatReadsBack) {
   EXPECT_FALSE(mark_named("booted").has_value());
 }
 
+TEST(Timeline, TellsOfEachMarkOnce) {
+  Timeline timeline;
+  std::vector<Mark> told;
+  timeline.on_mark([&](Mark mark) { told.push_back(mark); });
+  timeline.mark(Mark::requested);
+  timeline.mark(Mark::exited);
+  timeline.mark(Mark::exited);
+  EXPECT_EQ(told, (std::vector<Mark>{Mark::requested, Mark::exited}));
+}
+
 }  // namespace
 }  // namespace tare

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// A stream of frames from the agent, written where they belong: stdout to stdout, stderr and sentences to stderr.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "agent/client.h"
+#include "agent/frames.h"
+#include "agent/interrupt.h"
+
+namespace tare::agent::cli {
+
+/// Writes what comes until the stream ends, and returns the JSON of the last control frame, "" when there was none. `on_signal` is called
+/// with each signal that arrives meanwhile. Throws Error when stdout is closed or full.
+std::string write_frames(Client::Opened& stream, Interrupt& interrupt, const std::function<void(int)>& on_signal);
+
+/// The exit code that {"exit": …} tells, with its sentence on stderr after `who`. Throws the Error of an {"error": …}, and Error(failed)
+/// when the stream ended without either.
+int status_of(const std::string& control, const std::string& who);
+
+}  // namespace tare::agent::cli
