@@ -153,7 +153,8 @@ Workload workload_of(const std::string& name, const Value& value, Places::OfWork
   w.network = w.ports.empty() ? Network::none : Network::link;
   if (place.network) w.network = choice(*place.network, {"none", "link"}, "network") == 0 ? Network::none : Network::link;
   if (const auto security = map.take("security")) {
-    w.security = choice(*security, {"standard", "none"}, "security") == 0 ? Security::standard : Security::none;
+    constexpr Security kChoices[] = {Security::standard, Security::strict, Security::none};
+    w.security = kChoices[choice(*security, {"standard", "strict", "none"}, "security")];
   }
   place.ready = map.take("ready");
   if (place.ready) w.ready = ready_of(*place.ready);

@@ -77,10 +77,13 @@ void make_directories(const char* path, StepReport& report) {
 }
 
 void enter_directory(const char* path, StepReport& report) {
-  if (chdir(path) == 0) return;
-  if (errno != ENOENT) report.fail(errno, path);
-  make_directories(path, report);  // as Docker does for a working directory that the image lacks
-  report.check(chdir(path), path);
+  if (chdir(path) != 0) {
+    if (errno != ENOENT) report.fail(errno, path);
+    make_directories(path, report);  // as Docker does for a working directory that the image lacks
+    report.check(chdir(path), path);
+  }
+  char directory[PATH_MAX];
+  if (getcwd(directory, sizeof directory) == nullptr) report.fail(errno, path);  // ENOENT where it is not below the root
 }
 
 // The descriptors may overlap 0–2 only when the launcher itself had them closed; it opens /dev/null for these first thing.
@@ -88,8 +91,12 @@ void connect_streams(const ChildSetup& setup, StepReport& report) {
   report.check(dup2(setup.in, STDIN_FILENO), "stdin");
   report.check(dup2(setup.out, STDOUT_FILENO), "stdout");
   report.check(dup2(setup.err, STDERR_FILENO), "stderr");
-  // Nothing of ours may reach the workload, the report pipe least of all: it closes in the moment of execve.
-  report.check(syscall(SYS_close_range, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */), "close descriptors");
+  // Nothing of ours may reach the workload: a path in the image such as /proc/self/fd/7 would lead to the host (CVE-2024-21626). Only the
+  // report pipe stays, which closes in the moment of execve.
+  constexpr int kReport = 3;
+  if (setup.report != kReport) report.check(dup3(setup.report, kReport, O_CLOEXEC), "report");
+  report.moved_to(kReport);
+  report.check(syscall(SYS_close_range, kReport + 1U, ~0U, 0U), "close descriptors");
 }
 
 const char* search_path(char* const* environment) {
@@ -171,13 +178,16 @@ void become_workload(const ChildSetup& setup) {
     report.at("hostname");
     if (plan.isolation.uts) report.check(sethostname(plan.hostname.c_str(), plan.hostname.size()), plan.hostname.c_str());
   }
+  const seccomp::Program filter = seccomp::map(setup, report);
+  report.at("streams");
+  connect_streams(setup, report);
   report.at("working directory");
   umask(022);
   enter_directory(plan.working_directory.c_str(), report);
-  report.at("privileges");
-  privileges::in_child(plan.isolation, report);
-  report.at("streams");
-  connect_streams(setup, report);
+  // With no_new_privs anybody may install a filter, so that it comes last; without, only who has all privileges still.
+  if (!plan.isolation.no_new_privileges) seccomp::install(filter, report);
+  privileges::in_child(plan, report);
+  if (plan.isolation.no_new_privileges) seccomp::install(filter, report);
   report.at("execute");
   execute(plan.program.c_str(), setup.arguments.data(), setup.environment.data(), report);
 }

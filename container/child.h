@@ -26,6 +26,8 @@ struct StepFailure {
 class StepReport {
  public:
   explicit StepReport(int pipe) : pipe_(pipe) {}
+  /// From now on the pipe has this number.
+  void moved_to(int pipe) { pipe_ = pipe; }
   void at(const char* step) { step_ = step; }
   /// Writes step, `error` and `detail`, and ends the process.
   [[noreturn]] void fail(int error, const char* detail = "") const;
@@ -48,6 +50,7 @@ struct ChildSetup {
   int root = -1;       // the root file system, mounted nowhere
   int join = -1;       // pidfd of the process to join
   int join_root = -1;  // its root directory
+  int seccomp = -1;    // with Isolation::seccomp: its program
   int in = -1;
   int out = -1;
   int err = -1;
@@ -65,7 +68,16 @@ namespace mounts {
 void in_child(const ChildSetup& setup, StepReport& report);
 }
 namespace privileges {
-void in_child(const Isolation& isolation, StepReport& report);
+void in_child(const Plan& plan, StepReport& report);
 }
+namespace seccomp {
+/// A program where the kernel can read it, or nothing.
+struct Program {
+  const void* instructions = nullptr;
+  unsigned short count = 0;
+};
+Program map(const ChildSetup& setup, StepReport& report);
+void install(const Program& program, StepReport& report);
+}  // namespace seccomp
 
 }  // namespace tare::container

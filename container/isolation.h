@@ -22,24 +22,22 @@ struct Isolation {
   bool own_kernel_views = false;   // its own /proc, /sys (read-only) and /dev; else the host's are bound in
   std::uint64_t capabilities = 0;  // bit n is capability n; bounding, permitted and effective set of the workload
   bool no_new_privileges = false;
+  std::string seccomp;                 // name of the profile of allowed system calls; empty: no filter
+  bool own_keyring = false;            // a session keyring of its own instead of the launcher's
   std::vector<std::string> masked;     // paths hidden behind /dev/null or an empty read-only directory; missing ones are skipped
   std::vector<std::string> read_only;  // paths bound onto themselves read-only
   bool operator==(const Isolation&) const = default;
 
   /// Nothing but the private mount namespace: no other namespace, every capability, the host's /proc, /sys and /dev.
   static Isolation none();
-  /// All namespaces; Security::standard adds Docker's 14 capabilities, no_new_privs, masked and read-only paths.
+  /// All namespaces; Security::standard adds Docker's 14 capabilities, no_new_privs, the seccomp filter, a session keyring, masked and
+  /// read-only paths. Security::strict is the same with podman's 11 capabilities.
   static Isolation container(Security security);
 
   /// "mount", "mount,pid,ipc,uts,net,cgroup".
   std::string namespaces() const;
-  /// For Instance::protections(): what is in force, and what is not ("seccomp": "none").
+  /// For Instance::protections(): what is in force, and what is not ("lsm": "none").
   std::map<std::string, std::string> protections() const;
 };
-
-/// All capabilities that this kernel knows.
-std::uint64_t all_capabilities();
-/// "chown,dac_override,…" or "all" or "none".
-std::string text_of_capabilities(std::uint64_t set);
 
 }  // namespace tare::container

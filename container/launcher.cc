@@ -292,11 +292,13 @@ std::shared_ptr<NativeProcess> Launcher::start(const Plan& plan, const PlanFds& 
   request.cgroup_directory = fds.cgroup_directory >= 0;
   request.netns = fds.netns >= 0;
   request.root = fds.root >= 0;
+  request.seccomp = fds.seccomp >= 0;
   request.streams = plan.log.empty();
   std::vector<int> passed = fds.tasks;
   if (request.cgroup_directory) passed.push_back(fds.cgroup_directory);
   if (request.netns) passed.push_back(fds.netns);
   if (request.root) passed.push_back(fds.root);
+  if (request.seccomp) passed.push_back(fds.seccomp);
   if (request.streams) passed.insert(passed.end(), {fds.out, fds.err});
 
   auto process = std::make_shared<NativeProcess>(plan.key, plan.log);

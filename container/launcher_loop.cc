@@ -204,6 +204,7 @@ void LauncherLoop::launch(Process& process, const StartRequest& request, const s
   const int cgroup = request.cgroup_directory ? fds[next++].get() : -1;
   if (request.netns) setup.netns = fds[next++].get();
   if (request.root) setup.root = fds[next++].get();
+  if (request.seccomp) setup.seccomp = fds[next++].get();
 
   Fd out;  // the child's ends; ours to close after the clone
   Fd err;

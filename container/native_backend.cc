@@ -10,6 +10,7 @@
 
 #include "container/native_instance.h"
 #include "container/overlay.h"
+#include "container/seccomp_program.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/readiness.h"
@@ -109,7 +110,9 @@ class NativeBackend final : public Backend {
     return probe;
   }
 
-  void prepare(const Workload& workload) override { plan_of(workload, parts_->images->resolve(workload.image), "t000000000000"); }
+  void prepare(const Workload& workload) override {
+    seccomp_file(plan_of(workload, parts_->images->resolve(workload.image), "t000000000000").isolation);  // compiled, for later ones
+  }
 
   std::unique_ptr<Instance> start(const Workload& workload, Timeline& timeline) override;
 
@@ -180,6 +183,7 @@ std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timelin
   fds.cgroup_directory = resources.group->directory_fd();
   fds.netns = network.netns();
   fds.root = root.get();
+  fds.seccomp = seccomp_file(plan.isolation);
   resources.link = std::move(network.link);
   timeline.mark(Mark::prepared);
 

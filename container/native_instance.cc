@@ -11,6 +11,7 @@
 #include <exception>
 #include <thread>
 
+#include "container/seccomp_program.h"
 #include "core/error.h"
 #include "core/files.h"
 
@@ -210,6 +211,7 @@ ExecResult NativeInstance::exec(const std::vector<std::string>& command, Deadlin
   PlanFds fds;
   for (const Fd& task : group.tasks) fds.tasks.push_back(task.get());
   fds.cgroup_directory = group.directory.get();
+  fds.seccomp = seccomp_file(plan.isolation);
   fds.out = out.write.get();
   fds.err = err.write.get();
   Launcher& launcher = *launcher_;

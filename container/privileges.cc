@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -28,7 +29,10 @@ void limit_capabilities(std::uint64_t keep, StepReport& report) {
 
 }  // namespace
 
-void in_child(const Isolation& isolation, StepReport& report) {
+void in_child(const Plan& plan, StepReport& report) {
+  const Isolation& isolation = plan.isolation;
+  report.at("session keyring");
+  if (isolation.own_keyring) report.check(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr));
   report.at("capabilities");
   limit_capabilities(isolation.capabilities, report);
   report.at("no new privileges");

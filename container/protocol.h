@@ -38,9 +38,10 @@ struct StartRequest {
   bool cgroup_directory = false;
   bool netns = false;
   bool root = false;
+  bool seccomp = false;
   bool streams = false;
   Plan plan;
-  std::size_t descriptors() const { return tasks + cgroup_directory + netns + root + (streams ? 2U : 0U); }
+  std::size_t descriptors() const { return tasks + cgroup_directory + netns + root + seccomp + (streams ? 2U : 0U); }
   bool operator==(const StartRequest&) const = default;
 };
 

@@ -46,7 +46,7 @@ enum class Network {
 };
 
 /// Which protections a container has; metal has none, a VM has its own kernel.
-enum class Security { standard, none };
+enum class Security { standard, strict, none };
 
 struct Workload {
   std::string name;                      // as in the suite; [a-z0-9][a-z0-9_.-]{0,62}

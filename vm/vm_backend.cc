@@ -222,7 +222,7 @@ GuestWork VmBackend::work_of(const Workload& workload, const image::Image& image
   work.directory = first_of(workload.working_directory, image.working_directory, "/");
   work.program = image::find_command(image, work.arguments[0], work.environment, work.directory);
   work.pids = static_cast<std::uint64_t>(workload.limits.pids.value_or(0));
-  work.restricted = workload.security == Security::standard;
+  work.restricted = workload.security != Security::none;
   return work;
 }
 

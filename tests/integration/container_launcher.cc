@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "container/overlay.h"
+#include "container/seccomp_program.h"
 #include "tests/integration/container_fixture.h"
 
 namespace tare::container {
@@ -37,6 +38,7 @@ class LauncherTest : public ::testing::Test, public NativeFixture {
   std::shared_ptr<NativeProcess> run(Launcher& launcher, const Plan& plan, std::chrono::nanoseconds most = 10s) {
     PlanFds fds;
     fds.root = roots.at(plan.key).get();
+    fds.seccomp = seccomp_file(plan.isolation);
     return launcher.start(plan, fds, "test", Deadline::in(most));
   }
   std::map<std::string, Fd> roots;

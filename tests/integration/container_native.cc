@@ -200,6 +200,7 @@ TEST_P(BothBackends, ExecHasTheIsolationOfItsInstance) {
   const std::string first = instance->exec({"/bin/w", "list", "/proc/self/ns"}, Deadline::in(10s)).out;
   EXPECT_EQ(field(own, "CapEff"), GetParam() == Native::container ? "00000000a80425fb" : field(read_file("/proc/self/status"), "CapEff"));
   EXPECT_EQ(field(own, "NoNewPrivs"), GetParam() == Native::container ? "1" : "0");
+  EXPECT_EQ(field(own, "Seccomp"), GetParam() == Native::container ? "2" : "0");
   EXPECT_EQ(instance->exec({"/bin/w", "list", "/proc/1/ns"}, Deadline::in(10s)).out == first, GetParam() == Native::container);
   // One line a hierarchy, on v2 only "0::/…"; inside a control group namespace its own group is the root.
   EXPECT_THAT(inside("/proc/self/cgroup"), HasSubstr(GetParam() == Native::container ? ":/\n" : ":/tare/" + instance->id()));
@@ -305,14 +306,16 @@ TEST_F(ContainerTest, HasDockersCapabilitiesAndNoNewPrivileges) {
   for (const char* set : {"CapInh", "CapAmb"}) EXPECT_EQ(field(status, set), "0000000000000000") << set;
   EXPECT_EQ(field(status, "NoNewPrivs"), "1");
   EXPECT_EQ(field(status, "Pid"), "1");
-  EXPECT_EQ(field(status, "Seccomp"), "0");
+  EXPECT_EQ(field(status, "Seccomp"), "2");
+  EXPECT_EQ(field(status, "Seccomp_filters"), "1");
   EXPECT_EQ(field(status, "Umask"), "0022");
 }
 
 TEST_F(ContainerTest, SaysWhichProtectionsAreInForce) {
   const auto protections = start(workload({"exit", "0"}))->protections();
   EXPECT_EQ(protections.at("namespaces"), "mount,pid,ipc,uts,net,cgroup");
-  EXPECT_EQ(protections.at("seccomp"), "none");
+  EXPECT_THAT(protections.at("seccomp"), ::testing::StartsWith("standard sha256:"));
+  EXPECT_EQ(protections.at("keyring"), "own");
   EXPECT_EQ(protections.at("no_new_privs"), "1");
 }
 
@@ -357,6 +360,7 @@ TEST_F(ContainerTest, SecurityNoneKeepsTheNamespacesAndNothingElse) {
   const std::string status = output(Native::container, w);
   EXPECT_EQ(field(status, "CapBnd"), field(read_file("/proc/self/status"), "CapBnd"));
   EXPECT_EQ(field(status, "NoNewPrivs"), "0");
+  EXPECT_EQ(field(status, "Seccomp"), "0");
   EXPECT_EQ(field(status, "Pid"), "1");
 }
 

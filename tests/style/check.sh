@@ -29,7 +29,7 @@ private() {
   hits=$(grep -nE "#include <($pattern)" "${sources[@]}" | grep -vE "^($allowed|tests)/") && finding "$hits" "  only $allowed may include it"
 }
 private 'libvirt/' vm
-private 'libcgroup' container
+private 'libcgroup|seccomp\.h>' container
 private 'yaml-cpp/' 'bench|agent'
 private 'prometheus/|boost/beast|boost/asio|CLI/|sqlite3' agent
 private 'archive\.h|archive_entry' image

@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "container/capabilities.h"
 #include "container/cgroup_plan.h"
 #include "container/cgroup_usage.h"
 #include "container/isolation.h"
@@ -196,7 +197,14 @@ TEST(Isolation, NoneIsOnlyTheMountNamespace) {
 TEST(Isolation, AContainerHasDockersCapabilities) {
   EXPECT_EQ(Isolation::container(Security::standard).protections().at("capabilities"),
             "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw,sys_chroot,mknod,audit_write,setfcap");
-  EXPECT_EQ(Isolation::container(Security::standard).protections().at("seccomp"), "none");
+  EXPECT_THAT(Isolation::container(Security::standard).protections().at("seccomp"), ::testing::StartsWith("standard sha256:"));
+  EXPECT_EQ(Isolation::none().protections().at("seccomp"), "none");
+}
+
+TEST(Isolation, StrictHasPodmansCapabilities) {
+  EXPECT_EQ(Isolation::container(Security::strict).protections().at("capabilities"),
+            "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,sys_chroot,setfcap");
+  EXPECT_EQ(Isolation::container(Security::strict).seccomp, "standard");
 }
 
 TEST(Isolation, SecurityNoneKeepsNamespaces) {
