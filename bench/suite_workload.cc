@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "bench/words.h"
+#include "core/mount_rules.h"
 
 namespace tare::bench {
 namespace {
@@ -49,6 +50,43 @@ Limits limits_of(const Value& value) {
   if (const auto pids = map.take("pids")) limits.pids = pids->integer(1, 4194304);
   map.finish();
   return limits;
+}
+
+Mount mount_of(const Value& value) {
+  Mount mount;
+  Map map(value);
+  const Value type = map.require("type", "write mounts: [{type: volume, source: NAME, target: /data}]");
+  mount.type = static_cast<Mount::Type>(choice(type, {"bind", "volume", "tmpfs"}, "type of mount"));
+  if (const auto source = map.take("source")) mount.source = source->text();
+  mount.target = map.require("target", "write target: /data").text();
+  if (const auto read_only = map.take("read_only")) mount.read_only = read_only->truth();
+  if (const auto size = map.take("size")) mount.size = size->bytes();
+  map.finish();
+  if (const std::string fault = fault_of(mount); !fault.empty()) value.fail(fault);
+  return mount;
+}
+
+std::vector<Mount> mounts_of(const Value& value) {
+  std::vector<Mount> mounts;
+  for (const Value& item : value.items()) {
+    Mount mount = mount_of(item);
+    for (const Mount& other : mounts) {
+      if (other.target == mount.target) item.fail("two mounts have the target '" + mount.target + "'");
+    }
+    mounts.push_back(std::move(mount));
+  }
+  if (mounts.size() > kMostMounts) value.fail("'mounts' has more than " + std::to_string(kMostMounts) + " entries");
+  return mounts;
+}
+
+std::vector<std::string> devices_of(const Value& value) {
+  std::vector<std::string> devices;
+  for (const Value& item : value.items()) {
+    devices.push_back(item.text());
+    if (const std::string fault = fault_of_device(devices.back()); !fault.empty()) item.fail(fault);
+    if (std::count(devices.begin(), devices.end(), devices.back()) > 1) item.fail("the device '" + devices.back() + "' stands there twice");
+  }
+  return devices;
 }
 
 Ready http_of(const Value& value) {
@@ -156,6 +194,9 @@ Workload workload_of(const std::string& name, const Value& value, Places::OfWork
     constexpr Security kChoices[] = {Security::standard, Security::strict, Security::none};
     w.security = kChoices[choice(*security, {"standard", "strict", "none"}, "security")];
   }
+  if (const auto mounts = map.take("mounts")) w.mounts = mounts_of(*mounts);
+  if (const auto read_only = map.take("read_only_root")) w.read_only_root = read_only->truth();
+  if (const auto devices = map.take("devices")) w.devices = devices_of(*devices);
   place.ready = map.take("ready");
   if (place.ready) w.ready = ready_of(*place.ready);
   if (const auto timeout = map.take("start_timeout")) w.start_timeout = positive(*timeout);

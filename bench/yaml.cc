@@ -142,6 +142,12 @@ double Value::number() const {
   return number;
 }
 
+bool Value::truth() const {
+  const std::string word = is_text() ? node_.Scalar() : std::string();
+  if (word != "true" && word != "false") fail(subject() + " is " + described() + " and should be true or false");
+  return word == "true";
+}
+
 Bytes Value::bytes() const {
   try {
     return parse_bytes(text());

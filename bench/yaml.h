@@ -45,6 +45,7 @@ class Value {
   std::int64_t integer(std::int64_t least, std::int64_t most) const;
   std::uint64_t unsigned_integer() const;
   double number() const;
+  bool truth() const;  // true or false, and no other word for them
   Bytes bytes() const;
   std::chrono::nanoseconds duration() const;
   std::vector<std::string> texts() const;  // a list of scalars

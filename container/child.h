@@ -46,6 +46,7 @@ struct ChildSetup {
   std::vector<char*> arguments;
   std::vector<char*> environment;
   std::vector<int> tasks;
+  std::vector<int> trees;
   int netns = -1;
   int root = -1;       // the root file system, mounted nowhere
   int join = -1;       // pidfd of the process to join

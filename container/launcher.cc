@@ -289,12 +289,14 @@ std::shared_ptr<NativeProcess> Launcher::start(const Plan& plan, const PlanFds& 
   StartRequest request;
   request.plan = plan;
   request.tasks = static_cast<std::uint32_t>(fds.tasks.size());
+  request.trees = static_cast<std::uint32_t>(fds.trees.size());
   request.cgroup_directory = fds.cgroup_directory >= 0;
   request.netns = fds.netns >= 0;
   request.root = fds.root >= 0;
   request.seccomp = fds.seccomp >= 0;
   request.streams = plan.log.empty();
   std::vector<int> passed = fds.tasks;
+  passed.insert(passed.end(), fds.trees.begin(), fds.trees.end());
   if (request.cgroup_directory) passed.push_back(fds.cgroup_directory);
   if (request.netns) passed.push_back(fds.netns);
   if (request.root) passed.push_back(fds.root);

@@ -201,6 +201,7 @@ void LauncherLoop::launch(Process& process, const StartRequest& request, const s
   ChildSetup setup(process.plan);
   std::size_t next = 0;
   for (; next < request.tasks; ++next) setup.tasks.push_back(fds[next].get());
+  for (std::uint32_t i = 0; i < request.trees; ++i) setup.trees.push_back(fds[next++].get());
   const int cgroup = request.cgroup_directory ? fds[next++].get() : -1;
   if (request.netns) setup.netns = fds[next++].get();
   if (request.root) setup.root = fds[next++].get();

@@ -4,6 +4,8 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 namespace tare::container {
 namespace {
 
@@ -29,15 +31,47 @@ void add_own_views(MountPlan& plan) {
   plan.device_links = true;
 }
 
+void add_devices(MountPlan& plan, const std::vector<DeviceNode>& devices) {
+  for (const DeviceNode& device : devices) {
+    const bool there = std::any_of(plan.devices.begin(), plan.devices.end(), [&](const DeviceNode& d) { return d.path == device.path; });
+    if (!there) plan.devices.push_back(device);
+  }
+}
+
+/// nodev everywhere: who may use a device of the host is said in the workload's device list and nowhere else.
+MountStep step_of(const Mount& mount, const std::string& volumes) {
+  const std::uint64_t read_only = mount.read_only ? MS_RDONLY : 0;
+  switch (mount.type) {
+    case Mount::Type::bind: return {"", mount.source, mount.target, kTree | MS_NODEV | read_only, "", true};
+    case Mount::Type::volume: return {"", volumes + "/" + mount.source, mount.target, kTree | MS_NODEV | MS_NOSUID | read_only, "", true};
+    case Mount::Type::tmpfs: break;
+  }
+  std::string options = "mode=1777";
+  if (mount.size) options += ",size=" + std::to_string(mount.size->count);
+  return {"tmpfs", "tmpfs", mount.target, kPlain | read_only, options, false};
+}
+
 }  // namespace
 
-MountPlan mount_plan(const Isolation& isolation) {
+MountPlan mount_plan(const Isolation& isolation, const Workload& workload, const std::vector<DeviceNode>& devices,
+                     const std::string& volumes) {
   MountPlan plan;
   if (isolation.own_kernel_views) {
     add_own_views(plan);
   } else {
     for (const char* path : {"/proc", "/sys", "/dev"}) plan.views.push_back(view("", path, path, kTree));
   }
+  // A host's /dev, as metal has it, holds them already.
+  if (isolation.own_kernel_views) add_devices(plan, devices);
+  for (const Mount& mount : workload.mounts) {
+    std::erase_if(plan.views, [&](const MountStep& step) { return step.target == mount.target; });
+    plan.mounts.push_back(step_of(mount, volumes));
+  }
+  // A parent first, or it would hide its child.
+  std::stable_sort(plan.mounts.begin(), plan.mounts.end(), [](const MountStep& a, const MountStep& b) {
+    return std::count(a.target.begin(), a.target.end(), '/') < std::count(b.target.begin(), b.target.end(), '/');
+  });
+  plan.read_only_root = workload.read_only_root;
   return plan;
 }
 

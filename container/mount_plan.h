@@ -43,6 +43,8 @@ struct MountPlan {
   bool operator==(const MountPlan&) const = default;
 };
 
-MountPlan mount_plan(const Isolation& isolation);
+/// `devices` are the workload's, as the host has them (mount_sources.h); `volumes` is the absolute directory of named volumes.
+MountPlan mount_plan(const Isolation& isolation, const Workload& workload, const std::vector<DeviceNode>& devices,
+                     const std::string& volumes);
 
 }  // namespace tare::container

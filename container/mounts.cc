@@ -108,10 +108,53 @@ void make_devices(const ChildSetup& setup, StepReport& report) {
   report.check(dev.get(), "/dev");
   for (const DeviceNode& device : plan.devices) {
     const char* path = device.path.c_str();
-    report.check(mknodat(dev.get(), path + 5, device.mode, makedev(device.major, device.minor)), path);
+    const char* name = path + std::strlen("/dev/");
+    Fd parent;
+    if (const char* last = std::strrchr(name, '/'); last != nullptr) {  // /dev/net/tun
+      char directory[PATH_MAX];
+      const auto size = static_cast<std::size_t>(last - path);
+      if (size >= sizeof directory) report.fail(ENAMETOOLONG, path);
+      std::memcpy(directory, path, size);
+      directory[size] = '\0';
+      parent = open_target(setup.root, directory, true, kNoLinks, report);
+      name = last + 1;
+    }
+    const int in = parent ? parent.get() : dev.get();
+    report.check(mknodat(in, name, device.mode, makedev(device.major, device.minor)), path);
+    if (device.uid != 0 || device.gid != 0) report.check(fchownat(in, name, device.uid, device.gid, AT_SYMLINK_NOFOLLOW), path);
   }
   if (!plan.device_links) return;
   for (const LinkRow& row : kLinks) report.check(symlinkat(row.target, dev.get(), row.name), row.name);
+}
+
+/// What the workload asked for. A directory goes over a directory and a file over a file, made when it is missing.
+void mount_requested(const ChildSetup& setup, StepReport& report) {
+  std::size_t next = 0;
+  for (const MountStep& step : setup.plan.mounts.mounts) {
+    const char* path = step.target.c_str();
+    if (!step.tree) {
+      const Fd target = open_target(setup.root, path, true, kLinksInside, report);
+      mount_on(target.get(), step.source.c_str(), step.type.c_str(), step.flags, step.options.c_str(), path, report);
+      continue;
+    }
+    if (next == setup.trees.size()) report.fail(EBADMSG, path);
+    const int tree = setup.trees[next++];
+    struct stat status {};
+    report.check(fstat(tree, &status), path);
+    const Fd target = open_target(setup.root, path, S_ISDIR(status.st_mode), kLinksInside, report);
+    if (!S_ISDIR(status.st_mode)) {
+      report.check(fstat(target.get(), &status), path);
+      if (S_ISDIR(status.st_mode)) report.fail(EISDIR, path);  // the kernel's word for it depends on its version
+    }
+    attach(tree, target.get(), path, report);
+  }
+}
+
+/// Only the root's own mount; what lies in it keeps its own word.
+void make_root_read_only(const ChildSetup& setup, StepReport& report) {
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_RDONLY;
+  report.check(mount_setattr(setup.root, "", AT_EMPTY_PATH, &attributes, sizeof attributes));
 }
 
 void make_read_only(const ChildSetup& setup, const char* path, StepReport& report) {
@@ -187,6 +230,10 @@ void in_child(const ChildSetup& setup, StepReport& report) {
   mount_views(setup, report);
   report.at("make devices");
   make_devices(setup, report);
+  report.at("mount");
+  mount_requested(setup, report);
+  report.at("read-only root");
+  if (plan.mounts.read_only_root) make_root_read_only(setup, report);
   report.at("read-only paths");
   for (const std::string& path : plan.isolation.read_only) make_read_only(setup, path.c_str(), report);
   report.at("mask paths");

@@ -5,14 +5,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <future>
 #include <sstream>
 
+#include "container/mount_sources.h"
 #include "container/native_instance.h"
 #include "container/overlay.h"
 #include "container/seccomp_program.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/mount_rules.h"
 #include "core/readiness.h"
 
 namespace tare::container {
@@ -69,6 +72,14 @@ std::string host_name() {
   return name;
 }
 
+/// What a mount brings is not in the image: the kernel tells whether it is there.
+std::string program_of(const Workload& workload, const image::Image& image, const Plan& plan) {
+  const std::string& program = plan.arguments[0];
+  const bool mounted = std::any_of(workload.mounts.begin(), workload.mounts.end(),
+                                   [&](const Mount& mount) { return program.starts_with(mount.target + "/") || program == mount.target; });
+  return mounted ? program : image::find_command(image, program, plan.environment, plan.working_directory);
+}
+
 void check_ports(const Workload& workload) {
   for (const std::uint16_t port : workload.ports) {
     if (!port_in_use(port)) continue;
@@ -111,7 +122,9 @@ class NativeBackend final : public Backend {
   }
 
   void prepare(const Workload& workload) override {
-    seccomp_file(plan_of(workload, parts_->images->resolve(workload.image), "t000000000000").isolation);  // compiled, for later ones
+    const Plan plan = plan_of(workload, parts_->images->resolve(workload.image), "t000000000000");
+    seccomp_file(plan.isolation);  // compiled, for later ones
+    open_trees(plan.mounts, parts_->paths, std::string(name()) + " '" + workload.name + "'");
   }
 
   std::unique_ptr<Instance> start(const Workload& workload, Timeline& timeline) override;
@@ -126,6 +139,7 @@ class NativeBackend final : public Backend {
 };
 
 Plan NativeBackend::plan_of(const Workload& workload, const image::Image& image, const std::string& id) const {
+  check_mounts(workload);
   Plan plan;
   plan.key = id;
   plan.isolation = isolation(workload.security);
@@ -139,8 +153,9 @@ Plan NativeBackend::plan_of(const Workload& workload, const image::Image& image,
   plan.working_directory = !workload.working_directory.empty() ? workload.working_directory
                            : image.working_directory.empty()   ? "/"
                                                                : image.working_directory;
-  plan.program = image::find_command(image, plan.arguments[0], plan.environment, plan.working_directory);
-  plan.mounts = mount_plan(plan.isolation);
+  plan.program = program_of(workload, image, plan);
+  plan.mounts = mount_plan(plan.isolation, workload, host_devices(workload, std::string(name()) + " '" + workload.name + "'"),
+                           fs::absolute(parts_->paths.volumes()));
   const fs::path directory = parts_->paths.instances() / id;
   plan.root = fs::absolute(directory / "merged");
   plan.log = fs::absolute(directory / "log");
@@ -175,6 +190,7 @@ std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timelin
   make_layers(directory, plan);
   // nodev as far as a container goes: it makes its own /dev. metal works with the host's.
   const Fd root = mount_overlay({fs::absolute(image.rootfs), directory, !plan.isolation.own_kernel_views}, who);
+  const std::vector<Fd> trees = open_trees(plan.mounts, parts_->paths, who);
   resources.group = grouping.get();
   InstanceNetwork network = networking.get();
 
@@ -184,6 +200,7 @@ std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timelin
   fds.netns = network.netns();
   fds.root = root.get();
   fds.seccomp = seccomp_file(plan.isolation);
+  for (const Fd& tree : trees) fds.trees.push_back(tree.get());
   resources.link = std::move(network.link);
   timeline.mark(Mark::prepared);
 

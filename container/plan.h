@@ -33,6 +33,7 @@ struct PlanFds {
   int netns = -1;             // network namespace to enter instead of a new one
   int root = -1;              // the root file system, mounted nowhere yet: mount_overlay()
   int seccomp = -1;           // the filter of Isolation::seccomp: an array of sock_filter
+  std::vector<int> trees;     // of the mounts that come from the host: open_trees()
   int out = -1;               // with an empty Plan::log
   int err = -1;
 };

@@ -119,7 +119,8 @@ void visit(Same<Plan> auto& m, auto& field) {
   visit(m.mounts, field);
 }
 void visit(Same<StartRequest> auto& m, auto& field) {
-  field(m.request), field(m.tasks), field(m.cgroup_directory), field(m.netns), field(m.root), field(m.seccomp), field(m.streams);
+  field(m.request), field(m.tasks), field(m.trees), field(m.cgroup_directory), field(m.netns), field(m.root), field(m.seccomp);
+  field(m.streams);
   visit(m.plan, field);
 }
 void visit(Same<SignalRequest> auto& m, auto& field) { field(m.request), field(m.key), field(m.number); }

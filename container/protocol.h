@@ -16,7 +16,7 @@ namespace tare::container {
 
 constexpr std::uint32_t kProtocolVersion = 1;
 constexpr std::size_t kLargestMessage = 512 * 1024;
-constexpr std::size_t kMostDescriptors = 32;
+constexpr std::size_t kMostDescriptors = 96;
 
 enum class Kind : std::uint8_t {
   start = 1,  // agent → launcher, with descriptors
@@ -31,17 +31,18 @@ enum class Kind : std::uint8_t {
 };
 std::optional<Kind> kind_of(std::string_view message);
 
-/// Which descriptors come along, in this order: the tasks files, then each one that is flagged.
+/// Which descriptors come along, in this order: the tasks files, the mounts' trees, then each one that is flagged.
 struct StartRequest {
   std::uint64_t request = 0;
   std::uint32_t tasks = 0;
+  std::uint32_t trees = 0;
   bool cgroup_directory = false;
   bool netns = false;
   bool root = false;
   bool seccomp = false;
   bool streams = false;
   Plan plan;
-  std::size_t descriptors() const { return tasks + cgroup_directory + netns + root + seccomp + (streams ? 2U : 0U); }
+  std::size_t descriptors() const { return std::size_t{tasks} + trees + cgroup_directory + netns + root + seccomp + (streams ? 2U : 0U); }
   bool operator==(const StartRequest&) const = default;
 };
 

@@ -19,6 +19,7 @@ constexpr HintRow kHints[] = {
     {"mount overlay", EINVAL, "the state directory must be on a file system that can hold an overlay's upper layer, such as ext4 or xfs"},
     {"mount overlay", ENOENT, "the image's root filesystem is gone; remove the image and make it again"},
     {"mount", ELOOP, "the image has a symbolic link there; make it a directory"},
+    {"mount", EISDIR, "a directory can lie over a directory only, and a file over a file"},
     {"mount", ENOTDIR, "a directory can lie over a directory only, and a file over a file"},
     {"execute", ENOENT, "the file or the interpreter it names is not in the image"},
     {"execute", EACCES, "make the file executable in the image"},

@@ -11,6 +11,7 @@ namespace tare {
 //   ├── measure.lock                  held by the agent that measures
 //   ├── images/<digest>/              rootfs/, rootfs.erofs, image.json
 //   ├── kernels/<release>/            vmlinuz, vmlinux, modules/
+//   ├── volumes/<name>/               kept by name, for workloads that mount it
 //   ├── guest/                        initramfs, accelerator verdict
 //   ├── libvirt-<n>/                  root of the embedded driver, one per agent that runs at the same time
 //   └── instances/<id>/               upper/, work/, merged/, disk.img, log
@@ -29,6 +30,7 @@ struct Paths {
 
   std::filesystem::path instances() const { return state / "instances"; }
   std::filesystem::path images() const { return state / "images"; }
+  std::filesystem::path volumes() const { return state / "volumes"; }
   std::filesystem::path kernels() const { return state / "kernels"; }
   std::filesystem::path guest() const { return state / "guest"; }
   std::filesystem::path database() const { return state / "tare.db"; }

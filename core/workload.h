@@ -48,6 +48,21 @@ enum class Network {
 /// Which protections a container has; metal has none, a VM has its own kernel.
 enum class Security { standard, strict, none };
 
+/// What a workload sees besides its image. The rules are in core/mount_rules.h.
+struct Mount {
+  enum class Type {
+    bind,    // a directory or file of the host
+    volume,  // a directory that tare keeps under a name, state/volumes/<name>; made on first use, never removed with an instance
+    tmpfs,   // memory, gone with the instance
+  };
+  Type type = Type::bind;
+  std::string source;  // bind: absolute path on the host; volume: its name; tmpfs: empty
+  std::string target;  // absolute path in the instance; made when the image lacks it
+  bool read_only = false;
+  std::optional<Bytes> size;  // of a tmpfs; absent: half of the memory, as the kernel has it
+  bool operator==(const Mount&) const = default;
+};
+
 struct Workload {
   std::string name;                      // as in the suite; [a-z0-9][a-z0-9_.-]{0,62}
   std::string image;                     // image reference, resolved by image::Store
@@ -59,6 +74,9 @@ struct Workload {
   std::vector<std::uint16_t> ports;  // TCP ports the workload listens on
   Network network = Network::none;
   Security security = Security::standard;
+  std::vector<Mount> mounts;
+  bool read_only_root = false;       // nothing but its mounts can be written
+  std::vector<std::string> devices;  // device nodes of the host that it sees at the same path, as /dev/fuse
   Ready ready;
   std::chrono::nanoseconds start_timeout = std::chrono::seconds(60);  // requested → ready
   std::chrono::nanoseconds stop_grace = std::chrono::seconds(10);     // SIGTERM → SIGKILL

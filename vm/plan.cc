@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/mount_rules.h"
 
 namespace tare::vm {
 
@@ -33,6 +34,17 @@ std::string mac_address(const std::string& instance_id) {
     mac += digits[i];
   }
   return mac;
+}
+
+void refuse_what_is_missing(const Workload& workload) {
+  const auto refuse = [&](const std::string& what) {
+    throw Error(Code::unsuited, "vm '" + workload.name + "' " + what, "leave backend vm out, or the setting");
+  };
+  for (const Mount& mount : workload.mounts) {
+    refuse("cannot mount " + mount.target + ": a guest gets no " + std::string(tare::name(mount.type)) + " yet");
+  }
+  if (workload.read_only_root) refuse("cannot have a read-only root: a guest's is always writable");
+  if (!workload.devices.empty()) refuse("cannot have " + workload.devices.front() + ": a guest sees no device of the host");
 }
 
 std::vector<KernelWord> kernel_words(const VmPlan& plan) {

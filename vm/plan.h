@@ -59,6 +59,10 @@ Bytes memory_for(const Limits& limits);
 /// "52:54:00:…", the guest's MAC address, from the instance's id: locally administered, so it meets no real one.
 std::string mac_address(const std::string& instance_id);
 
+/// Throws Error(unsuited) "vm 'x' cannot …" for the first thing a workload asks for that a guest does not get yet: nothing is left out
+/// in silence.
+void refuse_what_is_missing(const Workload& workload);
+
 /// One word of the kernel's command line and why it is there.
 struct KernelWord {
   std::string word;

@@ -183,6 +183,7 @@ Probe VmBackend::probe() const {
 }
 
 void VmBackend::prepare(const Workload& workload) {
+  refuse_what_is_missing(workload);
   ready();
   initramfs_for(workload);
   scratch_template(parts_.paths);
@@ -239,6 +240,7 @@ void VmBackend::add_link(const std::string& id, VmResources& resources, VmPlan& 
 std::unique_ptr<Instance> VmBackend::start(const Workload& workload, Timeline& timeline) {
   const std::string id = new_instance_id();
   const std::string who = "vm '" + workload.name + "'";
+  refuse_what_is_missing(workload);
   const image::Image image = parts_.images->resolve(workload.image);
   VmPlan plan = plan_of(workload, image, id);
   GuestWork work = work_of(workload, image, id);

@@ -32,7 +32,7 @@ class LauncherTest : public ::testing::Test, public NativeFixture {
     plan.root = home / "merged";
     plan.log = home / "log";
     plan.isolation = isolation;
-    plan.mounts = mount_plan(isolation);
+    plan.mounts = mount_plan(isolation, {}, {}, "");
     return plan;
   }
   std::shared_ptr<NativeProcess> run(Launcher& launcher, const Plan& plan, std::chrono::nanoseconds most = 10s) {

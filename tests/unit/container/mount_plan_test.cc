@@ -39,7 +39,7 @@ std::string text_of(const std::vector<MountStep>& steps) {
 }
 
 TEST(MountPlan, OfAContainerIsDockers) {
-  const MountPlan plan = mount_plan(Isolation::container(Security::standard));
+  const MountPlan plan = mount_plan(Isolation::container(Security::standard), {}, {}, "/volumes");
   EXPECT_EQ(text_of(plan.views),
             "/proc proc:proc nosuid,nodev,noexec\n"
             "/sys sysfs:sysfs ro,nosuid,nodev,noexec\n"
@@ -58,10 +58,43 @@ TEST(MountPlan, OfAContainerIsDockers) {
 }
 
 TEST(MountPlan, OfMetalIsTheHostsViews) {
-  const MountPlan plan = mount_plan(Isolation::none());
+  const MountPlan plan = mount_plan(Isolation::none(), {}, {}, "/volumes");
   EXPECT_EQ(text_of(plan.views), "/proc host:/proc rbind\n/sys host:/sys rbind\n/dev host:/dev rbind\n");
   EXPECT_THAT(plan.devices, IsEmpty());
   EXPECT_FALSE(plan.device_links);
+}
+
+Workload with(std::vector<Mount> mounts) {
+  Workload workload;
+  workload.mounts = std::move(mounts);
+  return workload;
+}
+
+TEST(MountPlan, AWorkloadsMountsLieOverTheImageParentsFirst) {
+  const MountPlan plan = mount_plan(Isolation::container(Security::standard),
+                                    with({{Mount::Type::tmpfs, "", "/data/a/b", false, 1_MiB},
+                                          {Mount::Type::volume, "db", "/data", false, {}},
+                                          {Mount::Type::bind, "/srv/x", "/data/a", true, {}}}),
+                                    {}, "/state/volumes");
+  EXPECT_EQ(text_of(plan.mounts),
+            "/data host:/state/volumes/db nosuid,nodev,rbind tree\n"
+            "/data/a host:/srv/x ro,nodev,rbind tree\n"
+            "/data/a/b tmpfs:tmpfs nosuid,nodev,noexec mode=1777,size=1048576\n");
+}
+
+TEST(MountPlan, AMountReplacesTheViewInItsPlace) {
+  const MountPlan plan =
+      mount_plan(Isolation::container(Security::standard), with({{Mount::Type::tmpfs, "", "/dev/shm", false, 1_GiB}}), {}, "");
+  EXPECT_THAT(text_of(plan.views), ::testing::Not(HasSubstr("/dev/shm")));
+  EXPECT_THAT(text_of(plan.mounts), HasSubstr("/dev/shm tmpfs:tmpfs nosuid,nodev,noexec mode=1777,size=1073741824"));
+}
+
+TEST(MountPlan, ADeviceIsMadeOnceAndNotForMetal) {
+  const std::vector<DeviceNode> devices = {{"/dev/null", 020600, 1, 3, 0, 0}, {"/dev/fuse", 020666, 10, 229, 0, 0}};
+  const MountPlan plan = mount_plan(Isolation::container(Security::standard), {}, devices, "");
+  EXPECT_EQ(plan.devices.size(), 7U);
+  EXPECT_EQ(plan.devices.back(), devices[1]);
+  EXPECT_THAT(mount_plan(Isolation::none(), {}, devices, "").devices, IsEmpty());
 }
 
 TEST(MountPlan, ALinkInAMountsPlaceIsSaidToBeOne) {

@@ -20,7 +20,11 @@ StartRequest full_request() {
   request.cgroup_directory = true;
   request.streams = true;
   request.plan = {"t1", "", "/bin/x", {"x", "", "a b"}, {"A=1"}, "/w", "host", "/m", "/log", Isolation::container(Security::standard), {}};
-  request.plan.mounts = mount_plan(request.plan.isolation);
+  Workload workload;
+  workload.mounts = {{Mount::Type::volume, "v", "/v", true, {}}, {Mount::Type::tmpfs, "", "/t", false, 1_MiB}};
+  workload.read_only_root = true;
+  request.plan.mounts = mount_plan(request.plan.isolation, workload, {{"/dev/fuse", 020666, 10, 229, 0, 0}}, "/volumes");
+  request.trees = 1;
   return request;
 }
 

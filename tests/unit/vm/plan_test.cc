@@ -108,6 +108,25 @@ TEST(GuestMemory, BelowTheLeastIsRefusedWithTheLeast) {
   }
 }
 
+TEST(GuestRefuses, ByNameWhatItCannotDoYet) {
+  const auto sentence = [](const Workload& workload) {
+    try {
+      refuse_what_is_missing(workload);
+      return std::string();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::unsuited);
+      return error.sentence();
+    }
+  };
+  Workload workload;
+  workload.name = "w";
+  EXPECT_EQ(sentence(workload), "");
+  workload.devices = {"/dev/fuse"};
+  EXPECT_THAT(sentence(workload), HasSubstr("vm 'w' cannot have /dev/fuse"));
+  workload.mounts = {{Mount::Type::volume, "db", "/data", false, {}}};
+  EXPECT_THAT(sentence(workload), HasSubstr("cannot mount /data: a guest gets no volume yet"));
+}
+
 TEST(MacAddress, IsLocallyAdministeredAndDiffersByInstance) {
   EXPECT_EQ(mac_address("t0123456789ab"), "52:54:00:67:89:ab");
   EXPECT_NE(mac_address("t0123456789ab"), mac_address("t0123456789ac"));
