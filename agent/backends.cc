@@ -59,10 +59,10 @@ class RealBackends : public BackendSet {
         launcher_(config.is_private ? container::Launcher::start_private(config.paths) : container::Launcher::connect(config.paths)),
         groups_(container::make_control_groups()) {
     const auto images = std::make_shared<image::Store>(paths_);
-    const container::NativeParts native{paths_, launcher_, groups_, images};
+    const container::NativeParts native{paths_, launcher_, groups_, images, config.bridge_range};
     metal_ = container::make_backend(container::Native::metal, native);
     container_ = container::make_backend(container::Native::container, native);
-    vm_ = vm::make_backend({paths_, groups_, images, settings_});
+    vm_ = vm::make_backend({paths_, groups_, images, settings_, config.bridge_range});
   }
 
   std::vector<Backend*> all() const override { return {metal_.get(), container_.get(), vm_.get()}; }

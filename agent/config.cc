@@ -10,6 +10,7 @@
 #include "agent/suggest.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/ipv4.h"
 
 namespace tare::agent {
 namespace {
@@ -86,6 +87,16 @@ Config load_config(const std::string& text, std::string_view file_name) {
   const Setters top = {
       {"tcp_port", reader.number("tcp_port", 1, 65535, [&](int value) { config.tcp_port = static_cast<std::uint16_t>(value); })},
       {"event_streams", reader.number("event_streams", 1, 1000, [&](int value) { config.event_streams = value; })},
+      {"bridge_range",
+       [&](const YAML::Node& node) {
+         const std::string written = node.IsScalar() ? node.Scalar() : "";
+         const auto range = ipv4::parse_range(written);
+         if (!range || range->prefix < 8 || range->prefix > 29) {
+           reader.fail(node.Mark(), "'bridge_range' is '" + written + "', which is no range of IPv4 addresses from /8 to /29",
+                       "write the lowest address: 10.214.0.0/16");
+         }
+         config.bridge_range = written;
+       }},
       {"log_level", reader.text("log_level", {"info", "warn", "error"}, config.log_level)},
       {"vm", [&](const YAML::Node& node) { reader.map(node, "'vm'", vm); }},
   };

@@ -23,6 +23,7 @@ struct Config {
   int event_streams = 8;                  // more at the same time are answered with 503
   std::string log_level = "info";         // "info", "warn", "error"
   VmConfig vm;
+  std::string bridge_range;  // of tare0, "10.214.0.0/16"; empty: that one, or the next /16 that is free
 
   // Not in the file: given by the program that starts the agent.
   Paths paths;

@@ -9,7 +9,9 @@
 
 #include "agent/backends.h"
 #include "agent/wire.h"
+#include "core/bridge.h"
 #include "core/files.h"
+#include "core/nft.h"
 #include "core/process.h"
 #include "core/units.h"
 
@@ -43,6 +45,23 @@ Check tun() {
   if (::access("/dev/net/tun", R_OK | W_OK) == 0) return {"tun", Verdict::ok, "/dev/net/tun opens", ""};
   return {"tun", Verdict::warn, "/dev/net/tun cannot be opened: a VM whose workload has a port gets no network",
           "modprobe tun && mkdir -p /dev/net && mknod /dev/net/tun c 10 200"};
+}
+
+Check bridge_check() {
+  if (::geteuid() != 0 || !nft::is_available()) {
+    return {"bridge", Verdict::warn, "the kernel does not answer as nf_tables: no workload can have `network: bridge`",
+            "modprobe nf_tables"};
+  }
+  const auto standing = bridge::standing();
+  const bool forwards = try_read_number("/proc/sys/net/ipv4/ip_forward").value_or(0) != 0;
+  std::string sentence = "the kernel has nf_tables, for workloads with `network: bridge`";
+  if (standing) {
+    sentence += "; " + std::to_string(standing->members) + " on tare0, " + standing->range;
+    if (!standing->forwarded) sentence += "; net.ipv4.ip_forward goes back to 0 with the last";
+  } else if (!forwards) {
+    sentence += "; net.ipv4.ip_forward is 0, and 1 while one runs";
+  }
+  return {"bridge", Verdict::ok, sentence, ""};
 }
 
 Check tool(const char* check, const char* program, const char* purpose, const char* package) {
@@ -82,8 +101,13 @@ bool Examination::fit() const {
 }
 
 std::vector<Check> host_checks(const Paths& paths, const bench::HostContext& host) {
-  std::vector<Check> checks = {root(), namespaces(), overlay(),
-                               tun(),  disk(paths),  tool("erofs", "mkfs.erofs", "a VM's root filesystem cannot be made", "erofs-utils")};
+  std::vector<Check> checks = {root(),
+                               namespaces(),
+                               overlay(),
+                               tun(),
+                               bridge_check(),
+                               disk(paths),
+                               tool("erofs", "mkfs.erofs", "a VM's root filesystem cannot be made", "erofs-utils")};
   for (const bench::Check& check : host.checks) {
     checks.push_back({check.name, check.ok ? Verdict::ok : Verdict::warn, check.sentence, check.remedy});
   }

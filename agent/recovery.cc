@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "core/bridge.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/instance_dir.h"
@@ -30,6 +31,8 @@ std::vector<std::string> mounts_below(const std::filesystem::path& directory) {
 
 void remove_leftover(const Paths& paths, ControlGroups* groups, const std::string& id) {
   if (groups != nullptr) groups->remove_leftover(id);  // first: a living process would hold everything else
+  const bridge::Settings bridge{{}, paths.network_lock()};
+  if (auto member = bridge::Member::find(bridge, id)) member->remove();
   for (const char side : {'h', 'i', 't'}) netlink::remove_link(netlink::interface_name(id, side));
   const std::filesystem::path directory = paths.instances() / id;
   for (const std::string& point : mounts_below(directory)) ::umount2(point.c_str(), MNT_DETACH);
@@ -47,6 +50,11 @@ Swept sweep(const Paths& paths, ControlGroups* groups) {
     } catch (const Error& e) {
       out.problems.push_back("instance " + id + ": " + e.what());
     }
+  }
+  try {
+    bridge::tidy({{}, paths.network_lock()});
+  } catch (const Error& e) {
+    out.problems.push_back(std::string("bridge: ") + e.what());
   }
   return out;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Removes what a dead agent left: processes and control groups, links, mounts, directories. Only instances whose owner is dead, found by
-// the directory that each instance makes first and removes last, are touched.
+// Removes what a dead agent left: processes and control groups, links, places on the bridge with their ports, mounts, directories. Only
+// instances whose owner is dead, found by the directory that each instance makes first and removes last, are touched.
 #pragma once
 
 #include <string>

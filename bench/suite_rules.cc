@@ -34,6 +34,14 @@ void check_workload(const Workload& workload, const Places::OfWorkload& place) {
       "add `ports: [" + port + "]` to the workload");
 }
 
+void check_network(const Suite& suite, const Workload& workload, const Places::OfWorkload& place) {
+  const bool on_vm = std::find(suite.backends.begin(), suite.backends.end(), "vm") != suite.backends.end();
+  if (workload.network == Network::host && on_vm) {
+    place.network->fail("workload '" + workload.name + "' has the host's network, which a VM cannot have",
+                        "set `backends: [metal, container]`, or another network");
+  }
+}
+
 const Workload& find_workload(const Suite& suite, const std::string& wanted, const yaml::Value& place) {
   const auto found = suite.workloads.find(wanted);
   if (found != suite.workloads.end()) return found->second;
@@ -74,7 +82,10 @@ void check_experiment(const Suite& suite, const Experiment& experiment, const Pl
 }  // namespace
 
 void check_rules(const Suite& suite, const Places& places) {
-  for (const auto& [name, workload] : suite.workloads) check_workload(workload, places.workloads.at(name));
+  for (const auto& [name, workload] : suite.workloads) {
+    check_workload(workload, places.workloads.at(name));
+    check_network(suite, workload, places.workloads.at(name));
+  }
   for (std::size_t i = 0; i < suite.experiments.size(); ++i) {
     for (std::size_t k = 0; k < i; ++k) {
       if (suite.experiments[k].name != suite.experiments[i].name) continue;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "bench/words.h"
+#include "core/ipv4.h"
 #include "core/mount_rules.h"
 
 namespace tare::bench {
@@ -13,6 +14,8 @@ using yaml::Map;
 using yaml::Value;
 
 constexpr Bytes kLeastMemory = 1_MiB;  // less is a slip (64 instead of 64MiB); whether a guest fits is the backend's to say
+
+constexpr const char* kPublishForm = "write publish: [{host: 8080, port: 80}]";
 
 std::uint16_t port_of(const Value& value) { return static_cast<std::uint16_t>(value.integer(1, 65535)); }
 
@@ -87,6 +90,35 @@ std::vector<std::string> devices_of(const Value& value) {
     if (std::count(devices.begin(), devices.end(), devices.back()) > 1) item.fail("the device '" + devices.back() + "' stands there twice");
   }
   return devices;
+}
+
+std::vector<Publish> publish_of(const Value& value) {
+  std::vector<Publish> ports;
+  for (const Value& entry : value.items()) {
+    if (!entry.is_map()) entry.fail("'" + entry.what() + "' is " + entry.described() + ", which is no published port", kPublishForm);
+    Map map(entry);
+    ports.push_back({port_of(map.require("host", kPublishForm)), port_of(map.require("port", kPublishForm))});
+    map.finish();
+    const auto same = [&](const Publish& other) { return other.host == ports.back().host; };
+    if (std::count_if(ports.begin(), ports.end(), same) > 1)
+      entry.fail("port " + std::to_string(ports.back().host) + " of the host stands there twice");
+  }
+  return ports;
+}
+
+std::vector<std::string> dns_of(const Value& value) {
+  std::vector<std::string> servers = value.texts();
+  for (const std::string& server : servers) {
+    if (!ipv4::parse(server)) value.fail("'" + value.what() + "' has " + yaml::quoted(server) + ", which is no IPv4 address");
+  }
+  return servers;
+}
+
+/// Said or not: a port that is published lies on the bridge, one that is listened on is reached by a link.
+Network network_of(const std::optional<Value>& said, const Workload& w) {
+  constexpr Network kNetworks[] = {Network::none, Network::link, Network::bridge, Network::host};
+  if (said) return kNetworks[choice(*said, {"none", "link", "bridge", "host"}, "network")];
+  return !w.publish.empty() ? Network::bridge : !w.ports.empty() ? Network::link : Network::none;
 }
 
 Ready http_of(const Value& value) {
@@ -188,8 +220,15 @@ Workload workload_of(const std::string& name, const Value& value, Places::OfWork
     }
   }
   place.network = map.take("network");
-  w.network = w.ports.empty() ? Network::none : Network::link;
-  if (place.network) w.network = choice(*place.network, {"none", "link"}, "network") == 0 ? Network::none : Network::link;
+  const auto publish = map.take("publish");
+  if (publish) w.publish = publish_of(*publish);
+  w.network = network_of(place.network, w);
+  if (!w.publish.empty() && w.network != Network::bridge) {
+    publish->fail(
+        "workload '" + name + "' publishes port " + std::to_string(w.publish[0].host) + " of the host, which only `network: bridge` can",
+        "set `network: bridge`, or remove `publish`");
+  }
+  if (const auto dns = map.take("dns")) w.dns = dns_of(*dns);
   if (const auto security = map.take("security")) {
     constexpr Security kChoices[] = {Security::standard, Security::strict, Security::none};
     w.security = kChoices[choice(*security, {"standard", "strict", "none"}, "security")];

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <future>
-#include <sstream>
 
 #include "container/mount_sources.h"
 #include "container/native_instance.h"
@@ -15,8 +14,10 @@
 #include "container/seccomp_program.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/listener.h"
 #include "core/mount_rules.h"
 #include "core/readiness.h"
+#include "core/resolver.h"
 
 namespace tare::container {
 namespace {
@@ -34,14 +35,13 @@ void make_file(const fs::path& path, std::string_view content) {
 
 /// upper/ with the three files of /etc that belong to the instance and not to the image. Written before the overlay is mounted, so that
 /// no link in the image is followed.
-void make_layers(const fs::path& directory, const Plan& plan) {
+void make_layers(const fs::path& directory, const Plan& plan, const std::string& resolver) {
   for (const char* name : {"upper", "work", "merged", "upper/etc"}) make_directory(directory / name);
   std::string hosts = "127.0.0.1 localhost\n::1 localhost\n";
   if (plan.isolation.uts) hosts += "127.0.1.1 " + plan.hostname + "\n";
   make_file(directory / "upper/etc/hosts", hosts);
   make_file(directory / "upper/etc/hostname", plan.hostname + "\n");
-  // Who shares the host's network resolves as the host does; a link or loopback alone leads to no name server.
-  make_file(directory / "upper/etc/resolv.conf", plan.isolation.net ? "" : try_read_file("/etc/resolv.conf").value_or(""));
+  make_file(directory / "upper/etc/resolv.conf", resolver);
 }
 
 std::string environment_value(const std::vector<std::string>& environment, std::string_view name) {
@@ -80,20 +80,21 @@ std::string program_of(const Workload& workload, const image::Image& image, cons
   return mounted ? program : image::find_command(image, program, plan.environment, plan.working_directory);
 }
 
-void check_ports(const Workload& workload) {
+void check_ports(const Workload& workload, const std::string& who) {
   for (const std::uint16_t port : workload.ports) {
     if (!port_in_use(port)) continue;
-    const auto who = listener_on(port);
-    throw Error(Code::conflict, "metal '" + workload.name + "': port " + std::to_string(port) + " is in use" + (who ? " by " + *who : ""),
-                "stop that process or give the workload another port: metal shares the host's ports");
+    const auto listener = listener_on(port);
+    throw Error(Code::conflict, who + ": port " + std::to_string(port) + " is in use" + (listener ? " by " + *listener : ""),
+                "stop that process or give the workload another port: it shares the host's ports");
   }
 }
 
-/// The network namespace of an instance, with the link that leads into it or with loopback alone; empty for metal.
+/// The network namespace of an instance, with what leads into it, or with loopback alone; empty for who shares the host's.
 struct InstanceNetwork {
   std::unique_ptr<InstanceLink> link;
-  Fd lonely;
-  int netns() const { return link ? link->netns() : lonely.get(); }
+  std::optional<bridge::Member> place;
+  Fd own;
+  int netns() const { return link ? link->netns() : own.get(); }
 };
 
 class NativeBackend final : public Backend {
@@ -133,6 +134,7 @@ class NativeBackend final : public Backend {
   Isolation isolation(Security security) const { return kind_ == Native::metal ? Isolation::none() : Isolation::container(security); }
   Plan plan_of(const Workload& workload, const image::Image& image, const std::string& id) const;
   InstanceNetwork make_network(const Workload& workload, const Plan& plan) const;
+  bridge::Settings bridge_settings() const { return {parts_->bridge_range, parts_->paths.network_lock()}; }
 
   Native kind_;
   std::shared_ptr<NativeParts> parts_;
@@ -143,6 +145,7 @@ Plan NativeBackend::plan_of(const Workload& workload, const image::Image& image,
   Plan plan;
   plan.key = id;
   plan.isolation = isolation(workload.security);
+  if (workload.network == Network::host) plan.isolation.net = false;
   plan.arguments = workload.command.empty() ? image.command : workload.command;
   if (plan.arguments.empty()) {
     throw Error(Code::invalid, "workload '" + workload.name + "' has no command, and neither has image '" + workload.image + "'",
@@ -169,8 +172,13 @@ InstanceNetwork NativeBackend::make_network(const Workload& workload, const Plan
   if (workload.network == Network::link) {
     fs::create_directories(parts_->paths.run);
     network.link = std::make_unique<InstanceLink>(plan.key, parts_->paths.network_lock());
+  } else if (workload.network == Network::bridge) {
+    bridge::Namespace inside = bridge::Namespace::make();
+    network.place = bridge::Member::by_veth(bridge_settings(), plan.key, inside);
+    network.place->publish(workload.publish);
+    network.own = std::move(inside.fd);
   } else {
-    network.lonely = become_network_namespace();
+    network.own = become_network_namespace();
   }
   return network;
 }
@@ -180,14 +188,18 @@ std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timelin
   const std::string id = new_instance_id();
   const image::Image image = parts_->images->resolve(workload.image);
   const Plan plan = plan_of(workload, image, id);
-  if (kind_ == Native::metal) check_ports(workload);
+  if (!plan.isolation.net) check_ports(workload, who);
+  std::vector<Fd> ports;
+  if (plan.isolation.net) ports = hold_ports(workload.publish, who);
+  const Resolver resolver = resolver_of(workload, !plan.isolation.net);
 
-  NativeResources resources{parts_, parts_->launcher, InstanceDir(parts_->paths, id), nullptr, nullptr};
+  NativeResources resources{parts_,       parts_->launcher, InstanceDir(parts_->paths, id), nullptr, nullptr, std::move(ports),
+                            std::nullopt, resolver.note};
   // Root file system, control group and network know nothing of one another and take 0.5–1 ms each: side by side.
   auto networking = std::async(std::launch::async, [&] { return make_network(workload, plan); });
   auto grouping = std::async(std::launch::async, [&] { return parts_->groups->create(id, workload.limits); });
   const std::string directory = fs::absolute(resources.directory.path());
-  make_layers(directory, plan);
+  make_layers(directory, plan, resolver.text);
   // nodev as far as a container goes: it makes its own /dev. metal works with the host's.
   const Fd root = mount_overlay({fs::absolute(image.rootfs), directory, !plan.isolation.own_kernel_views}, who);
   const std::vector<Fd> trees = open_trees(plan.mounts, parts_->paths, who);
@@ -202,57 +214,18 @@ std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timelin
   fds.seccomp = seccomp_file(plan.isolation);
   for (const Fd& tree : trees) fds.trees.push_back(tree.get());
   resources.link = std::move(network.link);
+  resources.place = std::move(network.place);
   timeline.mark(Mark::prepared);
 
   auto process = parts_->launcher->start(plan, fds, who, Deadline::in(workload.start_timeout));
   timeline.mark(Mark::launched, process->launched());
   timeline.mark(Mark::executed, process->executed());
   std::string address = !plan.isolation.net ? "127.0.0.1" : resources.link ? resources.link->address() : "";
+  if (resources.place) address = resources.place->place().address;
   return std::make_unique<NativeInstance>(id, who, address, plan, std::move(resources), std::move(process), timeline);
 }
 
-/// The inode of the listening socket, from the lines "sl local_address rem_address st … inode" of /proc/net/tcp.
-std::optional<std::string> listening_inode(std::uint16_t port) {
-  for (const char* file : {"/proc/net/tcp", "/proc/net/tcp6"}) {
-    std::istringstream lines(try_read_file(file).value_or(""));
-    for (std::string line; std::getline(lines, line);) {
-      std::istringstream words(line);
-      std::string slot, local, remote, state, skip, inode;
-      words >> slot >> local >> remote >> state;
-      for (int i = 0; i < 5; ++i) words >> skip;
-      words >> inode;
-      const auto colon = local.find(':');
-      if (state == "0A" && colon != std::string::npos && std::strtoul(local.c_str() + colon + 1, nullptr, 16) == port) return inode;
-    }
-  }
-  return std::nullopt;
-}
-
-bool holds_socket(const fs::path& process, const std::string& link) {
-  std::error_code gone;
-  for (fs::directory_iterator fd(process / "fd", gone), end; !gone && fd != end; fd.increment(gone)) {
-    std::error_code closed;
-    if (fs::read_symlink(fd->path(), closed) == link && !closed) return true;
-  }
-  return false;
-}
-
 }  // namespace
-
-std::optional<std::string> listener_on(std::uint16_t port) {
-  const auto inode = listening_inode(port);
-  if (!inode) return std::nullopt;
-  std::error_code gone;
-  for (fs::directory_iterator process("/proc", gone), end; !gone && process != end; process.increment(gone)) {
-    const std::string pid = process->path().filename();
-    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
-    if (!holds_socket(process->path(), "socket:[" + *inode + "]")) continue;
-    std::string name = try_read_file(process->path() / "comm").value_or("?");
-    while (!name.empty() && name.back() == '\n') name.pop_back();
-    return name + " (pid " + pid + ")";
-  }
-  return std::nullopt;
-}
 
 std::unique_ptr<Backend> make_backend(Native kind, NativeParts parts) { return std::make_unique<NativeBackend>(kind, std::move(parts)); }
 

@@ -20,12 +20,10 @@ struct NativeParts {
   std::shared_ptr<Launcher> launcher;
   std::shared_ptr<ControlGroups> groups;
   std::shared_ptr<image::Store> images;
+  std::string bridge_range = {};  // of tare0; empty: one that is free
 };
 
 /// Thread-safe. Its instances keep the parts alive.
 std::unique_ptr<Backend> make_backend(Native kind, NativeParts parts);
-
-/// The process that listens on TCP `port` of this host, as "nginx (pid 812)"; nothing when it cannot be found.
-std::optional<std::string> listener_on(std::uint16_t port);
 
 }  // namespace tare::container

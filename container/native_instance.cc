@@ -146,9 +146,10 @@ Usage NativeInstance::usage() const {
   const std::lock_guard lock(mutex_);
   if (!resources_ || !resources_->group) return last_usage_;
   Usage usage = resources_->group->usage();
-  if (resources_->link) {
+  if (resources_->link || resources_->place) {
     // The host's end sends what the workload receives.
-    const netlink::Counters counters = netlink::counters(resources_->link->host_name());
+    const netlink::Counters counters =
+        netlink::counters(resources_->link ? resources_->link->host_name() : resources_->place->place().interface);
     usage.network_receive = Bytes{counters.transmitted};
     usage.network_transmit = Bytes{counters.received};
   }
@@ -157,6 +158,14 @@ Usage NativeInstance::usage() const {
     usage.switches_involuntary = usage.switches_involuntary.value_or(0) + end->switches_involuntary;
   }
   return usage;
+}
+
+std::map<std::string, std::string> NativeInstance::protections() const {
+  auto all = plan_.isolation.protections();
+  const std::lock_guard lock(mutex_);
+  if (resources_ && resources_->place) all.merge(bridge::description(resources_->place->place()));
+  if (resources_ && !resources_->resolver_note.empty()) all["name_servers"] = resources_->resolver_note;
+  return all;
 }
 
 std::optional<Exit> NativeInstance::wait(Deadline deadline) {
@@ -275,6 +284,8 @@ void NativeInstance::remove_all() {
   const std::lock_guard lock(mutex_);
   if (resources_->link) resources_->link->remove();
   resources_->link.reset();
+  if (resources_->place) resources_->place->remove();
+  resources_->place.reset();
   resources_->group.reset();
   resources_->directory.remove();
   resources_.reset();

@@ -10,6 +10,7 @@
 #include "container/launcher.h"
 #include "container/plan.h"
 #include "core/backend.h"
+#include "core/bridge.h"
 #include "core/control_group.h"
 #include "core/instance_dir.h"
 #include "core/netlink.h"
@@ -44,7 +45,10 @@ struct NativeResources {
   std::shared_ptr<Launcher> launcher;
   InstanceDir directory;
   std::unique_ptr<ControlGroup> group;
-  std::unique_ptr<InstanceLink> link;  // absent without Network::link
+  std::unique_ptr<InstanceLink> link;   // absent without Network::link
+  std::vector<Fd> ports;                // published ones of the host, held
+  std::optional<bridge::Member> place;  // absent without Network::bridge
+  std::string resolver_note;            // which name servers it lacks and why
 };
 
 class NativeInstance final : public Instance {
@@ -58,7 +62,7 @@ class NativeInstance final : public Instance {
   std::string address() const override { return address_; }
   Usage usage() const override;
   const Log& log() const override { return process_->log(); }
-  std::map<std::string, std::string> protections() const override { return plan_.isolation.protections(); }
+  std::map<std::string, std::string> protections() const override;
   std::optional<Exit> wait(Deadline deadline) override;
   void signal(int number) override;
   void pause() override;

@@ -41,8 +41,17 @@ struct Ready {
 
 /// Which network the workload sees. metal always has the host's.
 enum class Network {
-  none,  // loopback only
-  link,  // a point-to-point link to the host, on which its ports are reached
+  none,    // loopback only
+  link,    // a point-to-point link to the host, on which its ports are reached: nothing else lies between, so measurements use it
+  bridge,  // a place on the bridge tare0: other instances, the way out, published ports (core/bridge.h)
+  host,    // the host's own; not for a VM
+};
+
+/// A TCP port of the host that leads to one of the workload's, with Network::bridge. metal shares the host's ports and has no use for it.
+struct Publish {
+  std::uint16_t host = 0;
+  std::uint16_t port = 0;
+  bool operator==(const Publish&) const = default;
 };
 
 /// Which protections a container has; metal has none, a VM has its own kernel.
@@ -73,6 +82,8 @@ struct Workload {
   Limits limits;
   std::vector<std::uint16_t> ports;  // TCP ports the workload listens on
   Network network = Network::none;
+  std::vector<Publish> publish;
+  std::vector<std::string> dns;  // addresses of name servers; empty: the host's, where the network leads to them
   Security security = Security::standard;
   std::vector<Mount> mounts;
   bool read_only_root = false;       // nothing but its mounts can be written

@@ -29,6 +29,7 @@ struct Machine {
   char address[64] = {};
   char gateway[64] = {};
   char gateway_mac[64] = {};
+  char resolver[4096] = {};  // the text of /etc/resolv.conf
 };
 Machine machine;
 bool running = false;  // the workload was started
@@ -61,6 +62,7 @@ void apply(const Setting& setting) {
     case Setting::Key::address: return keep(machine.address, setting.text);
     case Setting::Key::gateway: return keep(machine.gateway, setting.text);
     case Setting::Key::gateway_mac: return keep(machine.gateway_mac, setting.text);
+    case Setting::Key::resolver: return keep(machine.resolver, setting.text);
   }
   errno = EPROTO;
   give_up("read of a setting");
@@ -71,7 +73,7 @@ void start_workload(const Start& start) {
   if (machine.address[0] != '\0') require(network::configure(machine.address, machine.gateway, machine.gateway_mac));
   if (machine.hostname[0] != '\0' && sethostname(machine.hostname, std::strlen(machine.hostname)) != 0) give_up("set of the hostname");
   require(processes::limit_processes(start.pids));
-  require(rootfs::mount_root(machine.hostname));
+  require(rootfs::mount_root(machine.hostname, machine.resolver));
   require(rootfs::enter_root());
   running = processes::start(0, start.restricted != 0);
 }

@@ -23,7 +23,7 @@
 namespace tare::guest {
 
 constexpr std::uint32_t kMagic = 0x65726174;  // "tare"
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr std::size_t kHeaderSize = 16;
 constexpr std::size_t kMaxPayload = 128 * 1024;  // the kernel's bound of one argument (MAX_ARG_STRLEN)
 constexpr std::size_t kMaxFrame = kHeaderSize + kMaxPayload;
@@ -53,7 +53,7 @@ bool known(std::uint16_t type) noexcept;
 
 /// A string of the process to be started; for `argument` and `environment` the payload is the string itself.
 struct Setting {
-  enum class Key : std::uint8_t { program = 1, directory, hostname, address, gateway, gateway_mac };
+  enum class Key : std::uint8_t { program = 1, directory, hostname, address, gateway, gateway_mac, resolver };
   static constexpr Type kType = Type::setting;
   std::uint8_t key = 0;
   std::string_view text;  // address with its prefix: "10.213.7.2/30"

@@ -91,7 +91,7 @@ const char* mount_disks() noexcept {
   return mount_one(scratch) == nullptr ? nullptr : "mount of the scratch disk /dev/vdb";
 }
 
-const char* mount_root(const char* hostname) noexcept {
+const char* mount_root(const char* hostname, const char* resolver) noexcept {
   constexpr Mount overlay{"overlay", "/root", "overlay", 0, "lowerdir=/lower,upperdir=/scratch/upper,workdir=/scratch/work"};
   for (const char* path : {"/scratch/upper", "/scratch/work", "/scratch/upper/etc"}) {
     if (mkdir(path, 0755) != 0 && errno != EEXIST) return path;
@@ -102,7 +102,7 @@ const char* mount_root(const char* hostname) noexcept {
   if (!make_file("/scratch/upper/etc/hosts", text)) return "write of /etc/hosts";
   std::snprintf(text, sizeof text, "%s\n", hostname);
   if (!make_file("/scratch/upper/etc/hostname", text)) return "write of /etc/hostname";
-  if (!make_file("/scratch/upper/etc/resolv.conf", "")) return "write of /etc/resolv.conf";  // its link leads to no name server
+  if (!make_file("/scratch/upper/etc/resolv.conf", resolver)) return "write of /etc/resolv.conf";
   return mount_one(overlay) == nullptr ? nullptr : "mount of the overlay";
 }
 

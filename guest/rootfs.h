@@ -10,7 +10,7 @@ const char* mount_early() noexcept;
 /// /dev/vda and /dev/vdb.
 const char* mount_disks() noexcept;
 /// The overlay of both at /root, with the files of /etc that belong to the instance.
-const char* mount_root(const char* hostname) noexcept;
+const char* mount_root(const char* hostname, const char* resolver) noexcept;
 /// /proc, /sys, /dev, /dev/pts, /dev/shm, /dev/mqueue in it, as a container has them, then makes it the root.
 const char* enter_root() noexcept;
 

@@ -9,7 +9,9 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/listener.h"
 #include "core/netlink.h"
+#include "core/resolver.h"
 #include "vm/accelerator.h"
 #include "vm/connection.h"
 #include "vm/guest_kernel.h"
@@ -92,6 +94,7 @@ class VmBackend final : public Backend {
   VmPlan plan_of(const Workload& workload, const image::Image& image, const std::string& id) const;
   GuestWork work_of(const Workload& workload, const image::Image& image, const std::string& id) const;
   void add_link(const std::string& id, VmResources& resources, VmPlan& plan, GuestWork& work) const;
+  void add_place(const Workload& workload, VmResources& resources, VmPlan& plan, GuestWork& work) const;
 
   VmParts parts_;
   mutable std::mutex mutex_;
@@ -140,7 +143,7 @@ void VmBackend::forget_untested() const {
 
 fs::path VmBackend::initramfs_for(const Workload& workload) const {
   const auto with = ready();
-  const bool network = workload.network == Network::link;
+  const bool network = workload.network != Network::none;
   const std::lock_guard lock(mutex_);
   fs::path& file = initramfs_[network ? 1 : 0];
   if (file.empty()) {
@@ -212,6 +215,10 @@ VmPlan VmBackend::plan_of(const Workload& workload, const image::Image& image, c
 }
 
 GuestWork VmBackend::work_of(const Workload& workload, const image::Image& image, const std::string& id) const {
+  if (workload.network == Network::host) {
+    throw Error(Code::invalid, "vm '" + workload.name + "' cannot have the host's network: its kernel has its own",
+                "use `network: link` or `network: bridge`");
+  }
   GuestWork work;
   work.arguments = workload.command.empty() ? image.command : workload.command;
   if (work.arguments.empty()) {
@@ -224,6 +231,9 @@ GuestWork VmBackend::work_of(const Workload& workload, const image::Image& image
   work.program = image::find_command(image, work.arguments[0], work.environment, work.directory);
   work.pids = static_cast<std::uint64_t>(workload.limits.pids.value_or(0));
   work.restricted = workload.security != Security::none;
+  const Resolver resolver = resolver_of(workload, false);
+  work.resolver = resolver.text;
+  work.resolver_note = resolver.note;
   return work;
 }
 
@@ -237,6 +247,17 @@ void VmBackend::add_link(const std::string& id, VmResources& resources, VmPlan& 
   work.gateway_mac = resources.tap->mac();
 }
 
+void VmBackend::add_place(const Workload& workload, VmResources& resources, VmPlan& plan, GuestWork& work) const {
+  resources.tap.emplace(netlink::interface_name(plan.name, 't'));
+  resources.place = bridge::Member::by_tap({parts_.bridge_range, parts_.paths.network_lock()}, plan.name, resources.tap->name());
+  resources.place->publish(workload.publish);
+  const bridge::Place& place = resources.place->place();
+  plan.interface = Interface{place.interface, place.mac};
+  work.address = place.address + "/" + std::to_string(place.prefix);
+  work.gateway = place.gateway;
+  work.gateway_mac = place.gateway_mac;
+}
+
 std::unique_ptr<Instance> VmBackend::start(const Workload& workload, Timeline& timeline) {
   const std::string id = new_instance_id();
   const std::string who = "vm '" + workload.name + "'";
@@ -244,15 +265,19 @@ std::unique_ptr<Instance> VmBackend::start(const Workload& workload, Timeline& t
   const image::Image image = parts_.images->resolve(workload.image);
   VmPlan plan = plan_of(workload, image, id);
   GuestWork work = work_of(workload, image, id);
+  std::vector<Fd> ports = hold_ports(workload.publish, who);
   VmResources resources{ready()->connection, InstanceDir(parts_.paths, id), nullptr, std::nullopt};
+  resources.ports = std::move(ports);
   copy_sparse(scratch_template(parts_.paths), plan.scratch.file);
   // No CPU or memory limit on QEMU: its virtual CPUs and its guest's memory are the limit, and its own overhead is what we weigh.
   resources.group = parts_.groups->create(id, Limits{});
   std::string address;
   if (workload.network == Network::link) {
     add_link(id, resources, plan, work);
-    address = work.address.substr(0, work.address.find('/'));
+  } else if (workload.network == Network::bridge) {
+    add_place(workload, resources, plan, work);
   }
+  if (!work.address.empty()) address = work.address.substr(0, work.address.find('/'));
   if (embedded()) plan.environment.emplace_back("TARE_TASKS", entrances(*resources.group));
   const std::string xml = domain_xml(plan);
   timeline.mark(Mark::prepared);

@@ -31,6 +31,7 @@ struct VmParts {
   std::shared_ptr<ControlGroups> groups;
   std::shared_ptr<image::Store> images;
   VmSettings settings;
+  std::string bridge_range = {};  // of tare0; empty: one that is free
 };
 
 std::unique_ptr<Backend> make_backend(VmParts parts);

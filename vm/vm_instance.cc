@@ -99,6 +99,7 @@ void VmInstance::send_work(Deadline deadline) {
     channel.queue_setting(Key::gateway, work_.gateway);
     channel.queue_setting(Key::gateway_mac, work_.gateway_mac);
   }
+  if (!work_.resolver.empty()) channel.queue_setting(Key::resolver, work_.resolver);
   channel.queue_setting(Key::program, work_.program);
   channel.queue_setting(Key::directory, work_.directory);
   for (const std::string& text : work_.arguments) channel.queue_text(guest::Type::argument, text);
@@ -319,11 +320,15 @@ Usage VmInstance::usage() const {
 }
 
 std::map<std::string, std::string> VmInstance::protections() const {
-  return {{"kernel", "its own"},
-          {"accelerator", std::string(tare::vm::name(plan_.accelerator))},
-          {"emulator", "QEMU's seccomp filter"},
-          {"capabilities", std::string(work_.restricted ? "the container's 14" : "all")},
-          {"no_new_privs", std::string(work_.restricted ? "1" : "0")}};
+  std::map<std::string, std::string> all = {{"kernel", "its own"},
+                                            {"accelerator", std::string(tare::vm::name(plan_.accelerator))},
+                                            {"emulator", "QEMU's seccomp filter"},
+                                            {"capabilities", std::string(work_.restricted ? "the container's 14" : "all")},
+                                            {"no_new_privs", std::string(work_.restricted ? "1" : "0")}};
+  const std::lock_guard lock(mutex_);
+  if (resources_.place) all.merge(bridge::description(resources_.place->place()));
+  if (!work_.resolver_note.empty()) all["name_servers"] = work_.resolver_note;
+  return all;
 }
 
 std::optional<Exit> VmInstance::wait(Deadline deadline) {
@@ -469,6 +474,8 @@ void VmInstance::release() {
     throw Error(Code::failed, who_ + ": processes stay in control group " + resources_.group->path());
   }
   const std::lock_guard lock(mutex_);
+  if (resources_.place) resources_.place->remove();
+  resources_.place.reset();
   if (resources_.tap) resources_.tap->remove();
   resources_.tap.reset();
   resources_.group.reset();

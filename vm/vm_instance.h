@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "core/bridge.h"
 #include "core/control_group.h"
 #include "core/instance_dir.h"
 #include "vm/channel.h"
@@ -31,7 +32,9 @@ struct GuestWork {
   std::string address;  // with prefix; empty without a network
   std::string gateway;
   std::string gateway_mac;
-  std::uint64_t pids = 0;  // 0: unlimited
+  std::string resolver;       // text of /etc/resolv.conf
+  std::string resolver_note;  // which name servers it lacks and why
+  std::uint64_t pids = 0;     // 0: unlimited
   bool restricted = true;
 };
 
@@ -41,6 +44,8 @@ struct VmResources {
   InstanceDir directory;
   std::unique_ptr<ControlGroup> group;
   std::optional<Tap> tap;
+  std::vector<Fd> ports = {};                          // published ones of the host, held
+  std::optional<bridge::Member> place = std::nullopt;  // with Network::bridge; the tap is its interface
 };
 
 class VmInstance final : public Instance {

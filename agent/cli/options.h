@@ -20,6 +20,8 @@ struct RunOptions {
   std::string memory, cpus, pids;
   std::string network, security, hostname, working_directory, stop_grace;
   std::vector<std::string> environment;  // KEY=VALUE, or KEY for our own value
+  std::vector<std::string> publish;      // HOST:PORT
+  std::vector<std::string> dns;
 };
 
 struct Options {

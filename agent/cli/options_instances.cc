@@ -14,7 +14,9 @@ void declare_run(CLI::App& app, Options& o) {
   verb->add_option("-m,--memory", run.memory, "as 64MiB; a VM has that much");
   verb->add_option("--cpus", run.cpus, "CPU time per time, as 0.5");
   verb->add_option("--pids", run.pids, "most processes and threads");
-  verb->add_option("--network", run.network, "none, or link: a link to this host");
+  verb->add_option("--network", run.network, "none, link: a link to this host, bridge or host");
+  verb->add_option("-p,--publish", run.publish, "HOST:PORT, a TCP port of this host that leads to one of its own")->take_all()->expected(1);
+  verb->add_option("--dns", run.dns, "address of a name server")->take_all()->expected(1);
   verb->add_option("--security", run.security, "standard, or none to measure what protection costs");
   verb->add_option("-e,--env", run.environment, "KEY=VALUE, or KEY for the value it has here")->take_all()->expected(1);
   verb->add_option("-w,--workdir", run.working_directory, "directory that the command starts in");

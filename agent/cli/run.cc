@@ -34,6 +34,13 @@ json::object environment_json(const std::vector<std::string>& entries) {
   return out;
 }
 
+/// "8080:80" as {"host": "8080", "port": "80"}.
+json::object published_json(const std::string& pair) {
+  const std::size_t colon = pair.find(':');
+  if (colon == std::string::npos) throw Error(Code::usage, "'" + pair + "' is no published port", "write --publish 8080:80");
+  return {{"host", pair.substr(0, colon)}, {"port", pair.substr(colon + 1)}};
+}
+
 /// The body of POST /tare/v1/instances. What a value must look like is the agent's to say, by the table that reads suites.
 std::string body_of(const RunOptions& run) {
   json::object workload;
@@ -48,6 +55,12 @@ std::string body_of(const RunOptions& run) {
   text("working_directory", run.working_directory);
   text("hostname", run.hostname);
   text("network", run.network);
+  json::array servers;
+  for (const std::string& server : run.dns) servers.emplace_back(server);
+  if (!servers.empty()) workload["dns"] = std::move(servers);
+  json::array ports;
+  for (const std::string& pair : run.publish) ports.push_back(published_json(pair));
+  if (!ports.empty()) workload["publish"] = std::move(ports);
   text("security", run.security);
   text("stop_grace", run.stop_grace);
   json::object limits;

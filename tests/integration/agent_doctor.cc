@@ -38,7 +38,7 @@ TEST_F(Doctor, NamesTheRemedyOfEveryFindingAndExitsAsTheBackendsCan) {
     EXPECT_FALSE(check.at("sentence").as_string().empty()) << name;
     EXPECT_TRUE(verdicts[name] == "ok" || !check.at("remedy").as_string().empty()) << name << ": " << check.at("sentence");
   }
-  for (const char* name : {"root", "namespaces", "overlay", "tun", "disk", "controllers", "qemu", "kernel", "kvm_device"}) {
+  for (const char* name : {"root", "namespaces", "overlay", "tun", "bridge", "disk", "controllers", "qemu", "kernel", "kvm_device"}) {
     EXPECT_TRUE(verdicts.contains(name)) << name;
   }
   EXPECT_EQ(verdicts["kvm_device"] == "warn", ::access("/dev/kvm", F_OK) != 0);

@@ -21,7 +21,12 @@ namespace {
 using namespace std::chrono_literals;
 using test::census;
 
-class AgentRecovery : public testing::TestWithParam<const char*> {
+struct Case {
+  const char* backend;
+  const char* network;  // and the keys of a workload that go with it
+};
+
+class AgentRecovery : public testing::TestWithParam<Case> {
  protected:
   Child start(const std::vector<std::string>& arguments) {
     Child::Options options;
@@ -62,12 +67,13 @@ TEST_P(AgentRecovery, TheNextAgentRemovesWhatAKilledOneLeft) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
   std::filesystem::create_directories(paths_.state);
   std::filesystem::create_directory_symlink(Paths::from_environment().kernels(), paths_.kernels());
+  const auto before = census(paths_).rules;
   const auto config = dir_.path() / "agent.yaml";
   std::ofstream(config) << "vm: {accelerator: tcg}\n";  // the self-test of KVM takes half a minute where it fails
   const auto suite = dir_.path() / "s.yaml";
-  std::ofstream(suite) << "name: r\nbackends: [" << GetParam()
+  std::ofstream(suite) << "name: r\nbackends: [" << GetParam().backend
                        << "]\nworkloads:\n  w: {image: tare/probe, command: [probe, serve, --port=18231], "
-                       << "ports: [18231, 18232], network: link, ready: {tcp: 18232}}\nexperiments:\n"
+                       << "ports: [18231, 18232], network: " << GetParam().network << ", ready: {tcp: 18232}}\nexperiments:\n"
                        << "  - {name: e, measure: start, workload: w, trials: 1, warmup: 0, timeout: 60s}\n";
   Child agent = start({"agent", "--config", config.string()});
   const agent::Client client(paths_.socket());
@@ -82,7 +88,7 @@ TEST_P(AgentRecovery, TheNextAgentRemovesWhatAKilledOneLeft) {
     for (const auto& entry : std::filesystem::directory_iterator(paths_.instances(), ignored)) ids_.insert(entry.path().filename());
     const auto found = traces();
     const auto is_emulator = [](const std::string& name) { return name.find("qemu-system") != std::string::npos; };
-    return found.size() >= 3 && (GetParam() != std::string("vm") || std::any_of(found.begin(), found.end(), is_emulator));
+    return found.size() >= 3 && (GetParam().backend != std::string("vm") || std::any_of(found.begin(), found.end(), is_emulator));
   };
   while (!runs() && !deadline.passed()) std::this_thread::sleep_for(5ms);
   ASSERT_TRUE(instance_exists());
@@ -96,13 +102,20 @@ TEST_P(AgentRecovery, TheNextAgentRemovesWhatAKilledOneLeft) {
   while (!client.answers() && !deadline.passed()) std::this_thread::sleep_for(5ms);
   EXPECT_FALSE(instance_exists());
   EXPECT_THAT(traces(), testing::IsEmpty());
+  EXPECT_EQ(census(paths_).rules, before);
   EXPECT_THAT(client.get("/tare/v1/runs"), testing::HasSubstr("interrupted"));
   next.signal(SIGTERM);
   next.wait(Deadline::in(30s));
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, AgentRecovery, testing::Values("metal", "container", "vm"),
-                         [](const auto& chosen) { return std::string(chosen.param); });
+INSTANTIATE_TEST_SUITE_P(Backends, AgentRecovery,
+                         testing::Values(Case{"metal", "link"}, Case{"container", "link"}, Case{"vm", "link"},
+                                         Case{"container", "bridge, publish: [{host: 18233, port: 18231}]"},
+                                         Case{"vm", "bridge, publish: [{host: 18233, port: 18231}]"}),
+                         [](const auto& chosen) {
+                           const std::string network = chosen.param.network;
+                           return chosen.param.backend + std::string("_") + network.substr(0, network.find(','));
+                         });
 
 }  // namespace
 }  // namespace tare

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One instance against the real kernel: what isolation and limits really do.
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <netinet/in.h>
@@ -381,6 +382,60 @@ TEST_F(ContainerTest, LinkLeadsToItsPorts) {
   EXPECT_TRUE(std::filesystem::exists("/sys/class/net/" + interface));
   instance->remove();
   EXPECT_FALSE(std::filesystem::exists("/sys/class/net/" + interface));
+}
+
+std::string first_answer(const std::string& address, std::uint16_t port) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(port);
+  EXPECT_EQ(::inet_pton(AF_INET, address.c_str(), &to.sin_addr), 1);
+  for (const Deadline deadline = Deadline::in(5s); !deadline.passed(); ::usleep(2000)) {
+    const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    char text[16] = {};
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0 && ::read(socket.get(), text, sizeof text) > 0)
+      return text;
+  }
+  return "";
+}
+
+TEST_F(ContainerTest, TheBridgeGivesItAnAddressAWayOutAndPublishedPorts) {
+  Workload w = workload({"serve", "80"});
+  w.network = Network::bridge;
+  w.ports = {80};
+  w.publish = {{38472, 80}};
+  w.dns = {"192.0.2.53"};
+  w.ready = {Ready::Kind::tcp, 80, "/", "", {}};
+  const std::string forward = read_file("/proc/sys/net/ipv4/ip_forward");
+  const auto instance = start(w);
+  await_ready(*instance, w.ready, timeline, Deadline::in(10s));
+  EXPECT_THAT(instance->address(), ::testing::StartsWith("10."));
+  EXPECT_EQ(first_answer("127.0.0.1", 38472), "hello\n");
+  EXPECT_THAT(instance->exec({"/bin/w", "cat", "/proc/net/route"}, Deadline::in(5s)).out, HasSubstr("eth0\t00000000"));
+  EXPECT_THAT(instance->exec({"/bin/w", "cat", "/etc/resolv.conf"}, Deadline::in(5s)).out, HasSubstr("nameserver 192.0.2.53\n"));
+  EXPECT_GT(instance->usage().network_receive.value(), Bytes{0});
+  EXPECT_THAT(instance->protections().at("network"), HasSubstr("bridge tare0, " + instance->address()));
+  EXPECT_EQ(instance->protections().at("mtu"), "1500");
+  // A second one is refused by the port it wants, and leaves nothing.
+  const auto [code, sentence] = failure_of([&] { start(w); });
+  EXPECT_EQ(code, Code::conflict);
+  EXPECT_THAT(sentence, HasSubstr("container 'test': port 38472 is in use"));
+  instance->remove();
+  EXPECT_FALSE(std::filesystem::exists("/sys/class/net/tare0"));
+  EXPECT_EQ(read_file("/proc/sys/net/ipv4/ip_forward"), forward);
+}
+
+TEST_F(ContainerTest, HostNetworkIsTheHostsOwn) {
+  Workload w = workload({"serve", "38473"});
+  w.network = Network::host;
+  w.ports = {38473};
+  const auto instance = start(w);
+  EXPECT_EQ(instance->address(), "127.0.0.1");
+  EXPECT_EQ(first_answer("127.0.0.1", 38473), "hello\n");
+  EXPECT_EQ(instance->protections().at("namespaces"), "mount,pid,ipc,uts,cgroup");
+  EXPECT_EQ(instance->exec({"/bin/w", "cat", "/etc/resolv.conf"}, Deadline::in(5s)).out, try_read_file("/etc/resolv.conf").value_or(""));
+  const auto [code, sentence] = failure_of([&] { start(w); });
+  EXPECT_EQ(code, Code::conflict);
+  EXPECT_THAT(sentence, HasSubstr("container 'test': port 38473 is in use by w (pid"));
 }
 
 TEST_F(MetalTest, APortInUseIsNamedWithItsProcess) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the integration tests of native backends run: one static program with a verb for each thing a test asks of a workload.
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -101,6 +102,23 @@ int serve(int port) {
   }
 }
 
+/// Prints what the server at that address says; tries for five seconds.
+int ask(const char* address, int port) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<std::uint16_t>(port));
+  if (inet_pton(AF_INET, address, &to.sin_addr) != 1) return 2;
+  for (int i = 0; i < 500; ++i) {
+    const int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char text[64] = {};
+    if (connect(server, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 && read(server, text, sizeof text - 1) > 0)
+      return std::printf("%s", text) < 0;
+    close(server);
+    usleep(10'000);
+  }
+  return std::puts("nobody answers"), 1;
+}
+
 void count_term(int) {
   if (write(1, "term\n", 5) != 5) _exit(9);
   _exit(42);
@@ -120,6 +138,7 @@ int main(int count, char** arguments) {
   if (verb == "spawn") return spawn(number);
   if (verb == "tree") return tree();
   if (verb == "serve") return serve(static_cast<int>(number));
+  if (verb == "ask") return ask(argument, count > 3 ? std::atoi(arguments[3]) : 80);
   if (verb == "abort") return raise(SIGABRT);
   if (verb == "pause") return pause();
   if (verb == "term") {

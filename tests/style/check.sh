@@ -33,7 +33,7 @@ private 'libcgroup|seccomp\.h>' container
 private 'yaml-cpp/' 'bench|agent'
 private 'prometheus/|boost/beast|boost/asio|CLI/|sqlite3' agent
 private 'archive\.h|archive_entry' image
-private 'netlink/' core
+private 'netlink/|nftables/' core
 
 for file in "${sources[@]}"; do
   lines=$(wc -l <"$file")

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/census.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <sstream>
 
 #include "core/files.h"
+#include "core/nft.h"
 
 namespace tare::test {
 namespace fs = std::filesystem;
@@ -32,6 +35,16 @@ std::set<std::string> groups() {
     for (auto at = fs::recursive_directory_iterator(root / "tare", error); !error && at != fs::end(at); at.increment(error)) {
       if (std::error_code gone; at->is_directory(gone)) found.insert(at->path());
     }
+  }
+  return found;
+}
+
+std::set<std::string> rules() {
+  std::set<std::string> found = {"ip_forward=" + std::to_string(try_read_number("/proc/sys/net/ipv4/ip_forward").value_or(0))};
+  if (::geteuid() != 0 || !nft::is_available()) return found;
+  std::istringstream lines(nft::run("list tables\n", "list tables"));
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find(" tare") != std::string::npos) found.insert(line);
   }
   return found;
 }
@@ -96,7 +109,7 @@ std::set<std::string> temporary(const Paths& paths) {
 }  // namespace
 
 Census census(const Paths& paths) {
-  return {groups(),        names_in("/sys/class/net", "tare"), mounts(), names_in(paths.instances()), processes(paths), programs(),
+  return {groups(),        names_in("/sys/class/net", "tare"), rules(), mounts(), names_in(paths.instances()), processes(paths), programs(),
           temporary(paths)};
 }
 
@@ -108,6 +121,7 @@ void PrintTo(const Census& census, std::ostream* out) {
   };
   print("control groups", census.control_groups);
   print("interfaces", census.interfaces);
+  print("rules", census.rules);
   print("mounts", census.mounts);
   print("instances", census.instances);
   print("processes", census.processes);

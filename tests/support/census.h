@@ -13,6 +13,7 @@ namespace tare::test {
 struct Census {
   std::set<std::string> control_groups;  // directories named tare, and what is below them, in every hierarchy
   std::set<std::string> interfaces;      // names that begin with "tare"
+  std::set<std::string> rules;           // tables of the packet filter named tare, and the setting that the bridge changes
   std::set<std::string> mounts;          // mount points of this process' mount namespace
   std::set<std::string> instances;       // state/instances/*
   std::set<std::string> processes;       // in a control group of tare, or with an instance's directory on the command line

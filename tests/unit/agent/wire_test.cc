@@ -99,6 +99,8 @@ TEST(Config, KeysAreRead) {
 }
 
 TEST(Config, AMistakeIsNamedWithItsLine) {
+  EXPECT_EQ(load_config("bridge_range: 172.30.0.0/24\n", "agent.yaml").bridge_range, "172.30.0.0/24");
+  EXPECT_THAT(refusal("bridge_range: 10.214.0.1/16\n"), HasSubstr("agent.yaml:1: 'bridge_range' is '10.214.0.1/16', which is no range"));
   EXPECT_THAT(refusal("log_level: info\ntcp_prot: 1\n"), HasSubstr("agent.yaml:2: unknown key 'tcp_prot' (did you mean 'tcp_port'?)"));
   EXPECT_THAT(refusal("tcp_port: 70000\n"), HasSubstr("agent.yaml:1: 'tcp_port' must be a number from 1 to 65535"));
   EXPECT_THAT(refusal("vm:\n  machine: q53\n"), HasSubstr("agent.yaml:2: 'machine' cannot be 'q53' (did you mean 'q35'?)"));

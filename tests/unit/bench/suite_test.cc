@@ -96,6 +96,45 @@ TEST(Suite, EveryFormOfReadyIsRead) {
   EXPECT_THAT(ready("{exec: [test, -e, /up]}").command, ElementsAre("test", "-e", "/up"));
 }
 
+TEST(Suite, EveryNetworkIsRead) {
+  const auto workload = [](const std::string& keys) {
+    return load_suite("name: a\nbackends: [container]\nworkloads: {w: {image: i, " + keys +
+                          ", ready: exit}}\nexperiments: [{name: e, measure: start, workload: w}]\n",
+                      "a.yaml")
+        .workloads.at("w");
+  };
+  EXPECT_EQ(workload("network: none").network, Network::none);
+  EXPECT_EQ(workload("network: link").network, Network::link);
+  EXPECT_EQ(workload("network: bridge, ports: [80]").network, Network::bridge);
+  EXPECT_EQ(workload("network: host, ports: [80]").network, Network::host);
+  const Workload published = workload("publish: [{host: 8080, port: 80}, {host: 8443, port: 443}], dns: [192.0.2.53]");
+  EXPECT_EQ(published.network, Network::bridge) << "a published port needs the bridge";
+  EXPECT_THAT(published.publish, ElementsAre(Publish{8080, 80}, Publish{8443, 443}));
+  EXPECT_THAT(published.dns, ElementsAre("192.0.2.53"));
+}
+
+TEST(Suite, WhatANetworkCannotDoIsSaid) {
+  const auto said = [](const std::string& backends, const std::string& keys) {
+    try {
+      load_suite("name: a\nbackends: [" + backends + "]\nworkloads: {w: {image: i, " + keys +
+                     ", ready: exit}}\nexperiments: [{name: e, measure: start, workload: w}]\n",
+                 "a.yaml");
+    } catch (const Error& error) {
+      return error.sentence();
+    }
+    return std::string("was taken");
+  };
+  EXPECT_EQ(said("container", "network: link, publish: [{host: 8080, port: 80}]"),
+            "a.yaml:3: workload 'w' publishes port 8080 of the host, which only `network: bridge` can");
+  EXPECT_EQ(said("metal, vm", "network: host"), "a.yaml:3: workload 'w' has the host's network, which a VM cannot have");
+  EXPECT_EQ(said("metal", "network: host"), "was taken");
+  EXPECT_EQ(said("vm", "publish: [{host: 8080, port: 80}, {host: 8080, port: 81}]"), "a.yaml:3: port 8080 of the host stands there twice");
+  EXPECT_THAT(said("vm", "publish: [8080]"), HasSubstr("is no published port"));
+  EXPECT_THAT(said("vm", "publish: [{host: 8080}]"), HasSubstr("'port'"));
+  EXPECT_THAT(said("vm", "dns: [resolver.example]"), HasSubstr("'resolver.example', which is no IPv4 address"));
+  EXPECT_THAT(said("vm", "network: bridg"), HasSubstr("did you mean 'bridge'?"));
+}
+
 /// One line of the good suite replaced, and what is said about it.
 struct Wrong {
   const char* name;
