@@ -7,13 +7,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "guest/kernel.h"
 
 namespace tare::guest::channel {
 namespace {
 
-constexpr const char* kPort = "/dev/vport0p1";
+constexpr int kDevices = 16;       // more than any plan of ours has on the virtio bus
 constexpr int kPortWait = 10'000;  // ms; the host's end of the port is configured before the guest runs
 
 int port = -1;
@@ -22,6 +23,18 @@ char out[kMaxFrame];
 char in[2 * kMaxFrame];
 Parser parser{in};
 
+// The one port of the one virtio-serial device, whose number on the virtio bus depends on the order in which the devices were found: 0 on
+// microvm, and behind the network card on q35.
+int try_open() noexcept {
+  for (int device = 0; device < kDevices; ++device) {
+    char path[32];
+    std::snprintf(path, sizeof path, "/dev/vport%dp1", device);
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd >= 0) return fd;
+  }
+  return -1;
+}
+
 }  // namespace
 
 bool open_port() noexcept {
@@ -29,7 +42,7 @@ bool open_port() noexcept {
   const int watch = inotify_init1(IN_CLOEXEC);
   inotify_add_watch(watch, "/dev", IN_CREATE);
   const std::int64_t give_up = now() + std::int64_t{kPortWait} * 1'000'000;
-  while ((port = open(kPort, O_RDWR | O_CLOEXEC)) < 0 && now() < give_up) {
+  while ((port = try_open()) < 0 && now() < give_up) {
     pollfd wait{watch, POLLIN, 0};
     char events[1024];
     if (poll(&wait, 1, 100) > 0 && read(watch, events, sizeof events) < 0) break;

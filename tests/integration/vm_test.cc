@@ -117,6 +117,19 @@ TEST_F(Vm, RunsAWorkloadToItsExitWithItsOutputAndAllMarksInOrder) {
   EXPECT_EQ(timeline_.disorder(), std::nullopt);
 }
 
+TEST_F(Vm, AQ35FindsItsChannelBehindTheNetworkCardToo) {
+  VmSettings settings = settings_;
+  settings.machine = Machine::q35;
+  backend_ = make_backend({paths_, groups_, std::make_shared<image::Store>(paths_), settings});
+  Workload what = workload({"hello"});
+  what.network = Network::link;
+  auto instance = start(what);
+  const auto exit = instance->wait(Deadline::in(20s));
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(*exit, (Exit{7, false, false}));
+  EXPECT_EQ(instance->log().text(Stream::out), "to stdout\n");
+}
+
 TEST_F(Vm, AGuestsMarksCarryItsClockAndAnErrorBound) {
   auto instance = start_program({"wait"});
   for (const Mark mark : {Mark::kernel, Mark::init, Mark::executed}) {
