@@ -2,16 +2,11 @@
 // How long a container takes to start, beside `runc run` and `crun run` of the same root file system, command and limits.
 // Ours is `requested → executed` in the agent; theirs is the whole command, since it has no mark in between: the `.whole` lines compare
 // like with like, from the request until nothing is left.
-#include <fcntl.h>
-#include <sched.h>
-#include <sys/mount.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "container/cgroup.h"
 #include "container/native_backend.h"
 #include "core/error.h"
 #include "core/process.h"
+#include "tests/perf/peer.h"
 #include "tests/perf/perf.h"
 
 namespace tare {
@@ -21,88 +16,6 @@ using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 constexpr Limits kLimits = {2.0, 256_MiB, 100};
-
-/// The bundle of an OCI runtime: our root file system, command and limits; namespaces, mounts and capabilities as `runc spec` gives them.
-fs::path make_bundle(const fs::path& parent, const fs::path& rootfs, const std::string& name) {
-  const fs::path bundle = parent / name;
-  fs::create_directories(bundle);
-  check_tool({"runc", "spec", "--bundle", bundle}, Deadline::in(10s));
-  std::string spec = read_file(bundle / "config.json");
-  const auto replace = [&](const std::string& from, const std::string& to) {
-    const auto at = spec.find(from);
-    if (at == std::string::npos) throw Error(Code::failed, "runc spec gives no " + from);
-    spec.replace(at, from.size(), to);
-  };
-  replace("\"terminal\": true", "\"terminal\": false");
-  replace("\"sh\"", "\"/bin/w\", \"exit\", \"0\"");
-  replace("\"path\": \"rootfs\"", "\"path\": \"" + rootfs.string() + "\"");
-  replace("\"resources\": {", "\"cgroupsPath\": \"/tare/peer-" + name +
-                                  "\",\n\"resources\": {\"memory\": {\"limit\": 268435456}, "
-                                  "\"cpu\": {\"quota\": 200000, \"period\": 100000}, \"pids\": {\"limit\": 100},");
-  write_file_atomic(bundle / "config.json", spec);
-  return bundle;
-}
-
-/// A small process of its own that runs the peer's command when asked and tells how long it took: no fork of a large process, and
-/// crun can be given a mount namespace without the v2 tree, which it refuses on the hybrid layout.
-class Peer {
- public:
-  Peer(std::vector<std::string> command, bool hide_v2) {
-    int ask[2];
-    int answer[2];
-    if (::pipe2(ask, O_CLOEXEC) != 0 || ::pipe2(answer, O_CLOEXEC) != 0) throw_errno("pipe");
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::close(ask[1]);
-      serve(command, hide_v2, ask[0], answer[1]);
-    }
-    ::close(ask[0]);
-    ::close(answer[1]);
-    ask_ = Fd(ask[1]);
-    answer_ = Fd(answer[0]);
-  }
-  Peer(const Peer&) = delete;
-  Peer& operator=(const Peer&) = delete;
-  ~Peer() {
-    ask_.reset();
-    ::waitpid(pid_, nullptr, 0);
-  }
-  double sample() {
-    double seconds = -1;
-    write_all(ask_.get(), "x", "peer");
-    if (::read(answer_.get(), &seconds, sizeof seconds) != sizeof seconds || seconds < 0) throw Error(Code::failed, "its command failed");
-    return seconds;
-  }
-
- private:
-  [[noreturn]] static void serve(const std::vector<std::string>& command, bool hide_v2, int ask, int answer) {
-    if (hide_v2) {
-      ::unshare(CLONE_NEWNS);
-      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
-      ::umount2("/sys/fs/cgroup/unified", MNT_DETACH);
-    }
-    std::vector<char*> arguments;
-    for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));  // NOLINT: execve's type
-    arguments.push_back(nullptr);
-    char byte;
-    while (::read(ask, &byte, 1) == 1) {
-      const Instant from = Instant::now();
-      const pid_t child = ::vfork();
-      if (child == 0) {
-        ::execvp(arguments[0], arguments.data());
-        ::_exit(127);
-      }
-      int status = 0;
-      ::waitpid(child, &status, 0);
-      const double seconds = status == 0 ? std::chrono::duration<double>(Instant::now() - from).count() : -1;
-      if (::write(answer, &seconds, sizeof seconds) != sizeof seconds) break;
-    }
-    ::_exit(0);
-  }
-  pid_t pid_ = -1;
-  Fd ask_;
-  Fd answer_;
-};
 
 /// Our side: one start with everything on, and what it took until executed and until removed.
 class Ours {
@@ -159,23 +72,13 @@ int run(perf::Report& report) {
   for (const char* name : {"bin", "proc", "sys", "dev"}) fs::create_directories(rootfs / name);
   fs::copy_file(paths.libexec / "test-workload", rootfs / "bin/w");
 
-  const auto command = [&](const std::string& runtime) -> std::vector<std::string> {
-    return {runtime,
-            "--root",
-            directory.path() / (runtime + "-state"),
-            "run",
-            "--bundle",
-            make_bundle(directory.path(), rootfs, runtime),
-            "tare-perf-" + runtime};
+  const auto peer = [&](const std::string& runtime, bool hide_v2) {
+    return perf::sampler([&, hide_v2] {
+      const auto command = perf::oci_command(runtime, directory.path(), rootfs, {"/bin/w", "exit", "0"});
+      return std::make_unique<perf::Peer>(command, hide_v2);
+    });
   };
-  const auto peer = [&](const std::string& runtime, bool hide_v2) -> std::function<double()> {
-    try {
-      return [runs = std::make_shared<Peer>(command(runtime), hide_v2)] { return runs->sample(); };
-    } catch (const Error& error) {  // not installed: ours are measured all the same
-      return [why = error.sentence()]() -> double { throw Error(Code::unavailable, why); };
-    }
-  };
-  const auto runc = peer("runc", false);  // in this order, which is undone backwards: the second inherits the first one's pipes
+  const auto runc = peer("runc", false);
   const auto crun = peer("crun", true);
   Ours ours(paths, rootfs);
   const std::vector<perf::Subject> subjects = {
