@@ -75,7 +75,7 @@ int run(perf::Report& report) {
   const auto peer = [&](const std::string& runtime, bool hide_v2) {
     return perf::sampler([&, hide_v2] {
       const auto command = perf::oci_command(runtime, directory.path(), rootfs, {"/bin/w", "exit", "0"});
-      return std::make_unique<perf::Peer>(command, hide_v2);
+      return std::make_unique<perf::Peer>(command, perf::Peer::Options{.hide_v2 = hide_v2, .environment = {}});
     });
   };
   const auto runc = peer("runc", false);

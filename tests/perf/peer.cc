@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kDockerGroup = "tare-peer";
 
-[[noreturn]] void serve(const std::vector<std::string>& command, bool hide_v2, int from, int to) {
+[[noreturn]] void serve(const std::vector<std::string>& command, const Peer::Options& options, int from, int to) {
   // Nothing of other peers may stay open here, or they would never read the end of their pipes.
   const int kept = ::fcntl(to, F_DUPFD, 10);
   const int ask = ::dup2(from, 3);
@@ -30,12 +30,13 @@ constexpr const char* kDockerGroup = "tare-peer";
   ::syscall(SYS_close_range, 5U, ~0U, 0U);
   ::fcntl(ask, F_SETFD, FD_CLOEXEC);
   ::fcntl(answer, F_SETFD, FD_CLOEXEC);
-  if (hide_v2) {
+  if (options.hide_v2) {
     ::unshare(CLONE_NEWNS);
     ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
     ::umount2("/sys/fs/cgroup/unified", MNT_DETACH);
   }
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (const std::string& entry : options.environment) ::putenv(const_cast<char*>(entry.c_str()));  // NOLINT: one thread, for good
   std::vector<char*> arguments;
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));  // NOLINT: execve's type
   arguments.push_back(nullptr);
@@ -46,6 +47,7 @@ constexpr const char* kDockerGroup = "tare-peer";
     if (child == 0) {
       ::dup2(null, STDIN_FILENO);
       ::dup2(null, STDOUT_FILENO);
+      if (options.quiet) ::dup2(null, STDERR_FILENO);
       ::execvp(arguments[0], arguments.data());
       ::_exit(127);
     }
@@ -82,14 +84,14 @@ fs::path make_bundle(const fs::path& parent, const fs::path& rootfs, const std::
 
 }  // namespace
 
-Peer::Peer(std::vector<std::string> command, bool hide_v2) {
+Peer::Peer(const std::vector<std::string>& command, const Options& options) {
   int ask[2];
   int answer[2];
   if (::pipe2(ask, O_CLOEXEC) != 0 || ::pipe2(answer, O_CLOEXEC) != 0) throw_errno("pipe");
   pid_ = ::fork();
   if (pid_ == 0) {
     ::close(ask[1]);
-    serve(command, hide_v2, ask[0], answer[1]);
+    serve(command, options, ask[0], answer[1]);
   }
   ::close(ask[0]);
   ::close(answer[1]);

@@ -19,7 +19,12 @@ namespace tare::perf {
 /// process in between, and crun can be given a mount namespace without the v2 tree, which it refuses on the hybrid layout.
 class Peer {
  public:
-  explicit Peer(std::vector<std::string> command, bool hide_v2 = false);
+  struct Options {
+    bool hide_v2 = false;                  // a mount namespace without the v2 tree
+    bool quiet = false;                    // what it says on stderr is not wanted
+    std::vector<std::string> environment;  // KEY=VALUE, beside ours
+  };
+  explicit Peer(const std::vector<std::string>& command, const Options& options);
   Peer(const Peer&) = delete;
   Peer& operator=(const Peer&) = delete;
   ~Peer();

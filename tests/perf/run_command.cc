@@ -45,12 +45,13 @@ class Agent {
     daemon_->signal(SIGTERM);
     daemon_->wait(Deadline::in(30s));
   }
-  std::vector<std::string> run(const fs::path& rootfs, const std::string& network) const {
-    return std::vector<std::string>{"env"} + environment_ +
-           std::vector<std::string>{
-               TARE_BINARY_DIR "/bin/tare", "run", "--cpus", "2", "--memory", "256MiB", "--pids", "100", "--network", network,
-               "dir:" + rootfs.string()} +
-           kCommand;
+  /// Samples of a whole `tare run`.
+  std::function<double()> runs(const fs::path& rootfs, const std::string& network) const {
+    const std::vector<std::string> command = {
+        TARE_BINARY_DIR "/bin/tare", "run", "--cpus", "2", "--memory", "256MiB", "--pids", "100", "--network", network,
+        "dir:" + rootfs.string()};
+    return perf::sampler(
+        [&] { return std::make_unique<perf::Peer>(command + kCommand, perf::Peer::Options{.environment = environment_}); });
   }
 
  private:
@@ -59,16 +60,18 @@ class Agent {
 };
 
 void beside_runtimes(perf::Report& report, const Agent& agent, const fs::path& directory, const fs::path& rootfs) {
-  const auto of = [](const std::vector<std::string>& command, bool hide_v2 = false) {
-    return perf::sampler([=] { return std::make_unique<perf::Peer>(command, hide_v2); });
+  const auto of = [](const std::vector<std::string>& command) {
+    return perf::sampler([&] { return std::make_unique<perf::Peer>(command, perf::Peer::Options{.quiet = true, .environment = {}}); });
   };
   const auto oci = [&](const std::string& runtime, bool hide_v2) {
-    return perf::sampler(
-        [&, hide_v2] { return std::make_unique<perf::Peer>(perf::oci_command(runtime, directory, rootfs, kCommand), hide_v2); });
+    return perf::sampler([&, hide_v2] {
+      return std::make_unique<perf::Peer>(perf::oci_command(runtime, directory, rootfs, kCommand),
+                                          perf::Peer::Options{.hide_v2 = hide_v2, .environment = {}});
+    });
   };
   const std::vector<std::string> bwrap = {"bwrap", "--unshare-all", "--bind", rootfs, "/", "--proc", "/proc", "--dev", "/dev"};
   const std::vector<std::string> nspawn = {"systemd-nspawn", "-q", "-D", rootfs, "--register=no", "--keep-unit"};
-  const std::vector<perf::Subject> subjects = {{"tare run", of(agent.run(rootfs, "none"))},
+  const std::vector<perf::Subject> subjects = {{"tare run", agent.runs(rootfs, "none")},
                                                {"crun run", oci("crun", true)},
                                                {"runc run", oci("runc", false)},
                                                {"bwrap", of(bwrap + kCommand)},
@@ -95,9 +98,11 @@ void beside_docker(perf::Report& report, const Agent& agent, const fs::path& dir
   for (const std::string network : {"bridge", "none"}) {
     const std::vector<std::string> theirs =
         docker->client({"run", "--rm", "--network", network, "--cpus", "2", "--memory", "256m", "--pids-limit", "100", "peer:1"});
-    const std::vector<perf::Subject> subjects = {
-        {"tare run", perf::sampler([&] { return std::make_unique<perf::Peer>(agent.run(rootfs, network)); })},
-        {"docker run", perf::sampler([&] { return std::make_unique<perf::Peer>(theirs + kCommand); })}};
+    const std::vector<perf::Subject> subjects = {{"tare run", agent.runs(rootfs, network)},
+                                                 {"docker run", perf::sampler([&] {
+                                                    return std::make_unique<perf::Peer>(
+                                                        theirs + kCommand, perf::Peer::Options{.quiet = true, .environment = {}});
+                                                  })}};
     const auto samples = perf::interleave(subjects, std::min(report.samples(), 30), 20ms);
     report.ratio("run.docker." + network, samples[0], samples[1], 0.05);
   }
