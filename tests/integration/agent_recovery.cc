@@ -67,7 +67,7 @@ TEST_P(AgentRecovery, TheNextAgentRemovesWhatAKilledOneLeft) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
   std::filesystem::create_directories(paths_.state);
   // Only a VM needs a guest kernel, and an agent that has one unpacks it at its start, beside everything else.
-  if (GetParam() == std::string("vm")) {
+  if (GetParam().backend == std::string("vm")) {
     std::filesystem::create_directory_symlink(Paths::from_environment().kernels(), paths_.kernels());
   }
   const auto before = census(paths_).rules;
