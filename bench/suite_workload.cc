@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "bench/suite_limits.h"
 #include "bench/words.h"
 #include "core/ipv4.h"
 #include "core/mount_rules.h"
@@ -12,8 +13,6 @@ namespace {
 
 using yaml::Map;
 using yaml::Value;
-
-constexpr Bytes kLeastMemory = 1_MiB;  // less is a slip (64 instead of 64MiB); whether a guest fits is the backend's to say
 
 constexpr const char* kPublishForm = "write publish: [{host: 8080, port: 80}]";
 
@@ -35,24 +34,6 @@ std::vector<std::string> environment_of(const Value& value) {
     out.push_back(key + "=" + entry.text());
   }
   return out;
-}
-
-Limits limits_of(const Value& value) {
-  Limits limits;
-  Map map(value);
-  if (const auto cpus = map.take("cpus")) {
-    limits.cpus = cpus->number();
-    if (*limits.cpus < 0.01 || *limits.cpus > 4096)
-      cpus->fail("'" + cpus->what() + "' is " + cpus->described() + " and should be from 0.01 to 4096");
-  }
-  if (const auto memory = map.take("memory")) {
-    limits.memory = memory->bytes();
-    if (*limits.memory < kLeastMemory)
-      memory->fail("'" + memory->what() + "' is " + text_of(*limits.memory) + ", too little to run anything", "write a unit, as 64MiB");
-  }
-  if (const auto pids = map.take("pids")) limits.pids = pids->integer(1, 4194304);
-  map.finish();
-  return limits;
 }
 
 Mount mount_of(const Value& value) {

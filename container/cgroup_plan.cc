@@ -3,26 +3,18 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <sstream>
 
-#include "core/error.h"
 #include "core/files.h"
 
 namespace tare::container {
 namespace {
 
-constexpr std::array kV1Controllers = {"blkio", "cpu", "cpuacct", "freezer", "memory", "pids"};
-constexpr std::array kV2Controllers = {"cpu", "io", "memory", "pids"};
-constexpr std::int64_t kPeriod = 100'000;    // µs, as Docker's
-constexpr std::int64_t kLeastQuota = 1'000;  // µs: the kernel takes no less
-
-std::string need(const CgroupLayout& layout, const std::string& controller, const char* limit) {
-  if (layout.has(controller)) return controller;
-  throw Error(Code::unsuited,
-              std::string("the ") + limit + " limit needs the cgroup controller '" + controller + "', which this host lacks",
-              "boot with cgroup_enable=" + controller + ", or leave the limit out");
-}
+constexpr std::array kV1Controllers = {"blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "pids"};
+constexpr std::array kV2Controllers = {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"};
+constexpr std::array kV1Accounting = {"blkio", "cpuacct", "freezer", "memory", "pids"};
+constexpr std::array kV2Accounting = {"cpu", "io", "memory", "pids"};
+constexpr std::array kIoWeightFiles = {"io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"};
 
 bool has_word(const std::string& list, std::string_view word) {
   std::istringstream words(list);
@@ -32,40 +24,28 @@ bool has_word(const std::string& list, std::string_view word) {
   return false;
 }
 
-void write_cpu(double cpus, const CgroupLayout& layout, std::vector<CgroupWrite>& writes) {
-  const std::string cpu = need(layout, "cpu", "cpus");
-  const auto quota = static_cast<std::int64_t>(std::llround(cpus * static_cast<double>(kPeriod)));
-  if (quota < kLeastQuota) throw Error(Code::invalid, "limit of " + std::to_string(cpus) + " CPUs is too small", "give at least 0.01");
-  if (layout.is_v2()) {
-    writes.push_back({cpu, "cpu.max", std::to_string(quota) + " " + std::to_string(kPeriod)});
-  } else {
-    writes.push_back({cpu, "cpu.cfs_period_us", std::to_string(kPeriod)});
-    writes.push_back({cpu, "cpu.cfs_quota_us", std::to_string(quota)});
-  }
+std::string line_of(const std::filesystem::path& file) {
+  std::string text = try_read_file(file).value_or("");
+  return text.substr(0, text.find('\n'));
 }
 
-// No swap beside the limit: a workload that swaps would be measured as slow, not as too big, and a guest has none either.
-void write_memory(Bytes limit, const CgroupLayout& layout, std::vector<CgroupWrite>& writes) {
-  const std::string memory = need(layout, "memory", "memory");
-  const std::string value = std::to_string(limit.count);
-  if (layout.is_v2()) {
-    writes.push_back({memory, "memory.max", value});
-    writes.push_back({memory, "memory.swap.max", "0"});
-    return;
+void read_cpuset(CgroupLayout& layout) {
+  if (const auto v1 = layout.v1.find("cpuset"); v1 != layout.v1.end()) {
+    layout.cpus = line_of(v1->second / "cpuset.cpus");
+    layout.memory_nodes = line_of(v1->second / "cpuset.mems");
+  } else if (layout.v2.contains("cpuset")) {
+    layout.cpus = line_of(layout.unified / "cpuset.cpus.effective");
+    layout.memory_nodes = line_of(layout.unified / "cpuset.mems.effective");
   }
-  writes.push_back({memory, "memory.limit_in_bytes", value});
-  if (layout.swap) writes.push_back({memory, "memory.memsw.limit_in_bytes", value});  // never below the first, so it comes second
 }
 
 }  // namespace
 
 std::string CgroupLayout::text() const {
   std::string text = is_v2() ? "v2:" : is_hybrid() ? "hybrid:" : "v1:";
-  if (is_v2()) {
-    for (const std::string& controller : v2) text += " " + controller;
-  } else {
-    for (const auto& [controller, mount] : v1) text += " " + controller;
-  }
+  for (const auto& [controller, mount] : v1) text += " " + controller;
+  if (is_hybrid() && !v2.empty()) text += ", v2";
+  for (const std::string& controller : v2) text += " " + controller;
   return text;
 }
 
@@ -73,6 +53,17 @@ std::set<std::filesystem::path> CgroupLayout::v1_mounts() const {
   std::set<std::filesystem::path> mounts;
   for (const auto& [controller, mount] : v1) mounts.insert(mount);
   return mounts;
+}
+
+std::set<std::string> CgroupLayout::accounting() const {
+  std::set<std::string> controllers;
+  for (const char* controller : kV1Accounting) {
+    if (v1.contains(controller)) controllers.insert(controller);
+  }
+  for (const char* controller : kV2Accounting) {
+    if (is_v2() && v2.contains(controller)) controllers.insert(controller);
+  }
+  return controllers;
 }
 
 CgroupLayout cgroup_layout(std::string_view mounts) {
@@ -97,19 +88,16 @@ CgroupLayout cgroup_layout(std::string_view mounts) {
   if (const auto memory = layout.v1.find("memory"); memory != layout.v1.end()) {
     layout.swap = std::filesystem::exists(memory->second / "memory.memsw.limit_in_bytes");
   }
+  read_cpuset(layout);
   return layout;
 }
 
-std::vector<CgroupWrite> cgroup_writes(const Limits& limits, const CgroupLayout& layout) {
-  std::vector<CgroupWrite> writes;
-  if (limits.cpus) write_cpu(*limits.cpus, layout, writes);
-  if (limits.memory) write_memory(*limits.memory, layout, writes);
-  if (limits.pids) {
-    if (*limits.pids < 1)
-      throw Error(Code::invalid, "limit of " + std::to_string(*limits.pids) + " processes is too small", "give at least 1");
-    writes.push_back({need(layout, "pids", "pids"), "pids.max", std::to_string(*limits.pids)});
+std::vector<std::string> io_weight_files(const std::filesystem::path& directory) {
+  std::vector<std::string> files;
+  for (const char* file : kIoWeightFiles) {
+    if (std::filesystem::exists(directory / file)) files.emplace_back(file);
   }
-  return writes;
+  return files;
 }
 
 }  // namespace tare::container

@@ -54,8 +54,6 @@ template <typename T>
 void read_v1_io(const fs::path& file, std::optional<T>& reads, std::optional<T>& writes) {
   const auto text = try_read_file(file);
   if (!text) return;
-  reads.emplace();
-  writes.emplace();
   std::istringstream lines(*text);
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
@@ -91,6 +89,7 @@ void read_v1(const std::map<std::string, fs::path>& groups, Usage& usage) {
   usage.cpu_system = from_nanoseconds(try_read_number(in("cpuacct", "cpuacct.usage_sys")));
   usage.memory = bytes(try_read_number(in("memory", "memory.usage_in_bytes")));
   usage.memory_peak = bytes(try_read_number(in("memory", "memory.max_usage_in_bytes")));
+  // Since Linux 6.10 a disk counts from its first limit on: no line is not 0, and the processes know the bytes.
   read_v1_io(in("blkio", "blkio.throttle.io_service_bytes"), usage.io_read, usage.io_write);
   read_v1_io(in("blkio", "blkio.throttle.io_serviced"), usage.io_reads, usage.io_writes);
   // v1 charges what is written through the page cache to nobody: these two would flatter. The processes know the bytes.
@@ -107,12 +106,18 @@ std::optional<std::uint64_t> padded_number(const std::string& text, const std::s
   return std::strtoull(text.c_str() + at + key.size() + 2, nullptr, 10);
 }
 
-void read_process(const fs::path& process, bool v1, Usage& usage) {
+struct FromProcesses {
+  bool read = false;  // bytes that no file of the group tells
+  bool written = false;
+};
+
+void read_process(const fs::path& process, FromProcesses wanted, Usage& usage) {
   if (const auto maps = try_read_file(process / "smaps_rollup")) {
     if (const auto pss = padded_number(*maps, "Pss")) add(usage.memory_pss, *pss * 1024);
   }
-  if (const auto io = v1 ? try_read_file(process / "io") : std::nullopt) {
+  if (const auto io = wanted.written ? try_read_file(process / "io") : std::nullopt) {
     if (const auto written = keyed_number(*io, "write_bytes")) add(usage.io_write, *written);
+    if (const auto read = wanted.read ? keyed_number(*io, "read_bytes") : std::nullopt) add(usage.io_read, *read);
   }
   std::error_code ended;
   for (fs::directory_iterator task(process / "task", ended), end; !ended && task != end; task.increment(ended)) {
@@ -145,7 +150,8 @@ Usage cgroup_usage(const CgroupPaths& paths) {
   } else {
     read_v1(paths.v1, usage);
   }
-  for (const int pid : cgroup_processes(paths)) read_process(paths.proc / std::to_string(pid), !paths.v1.empty(), usage);
+  const FromProcesses wanted{!paths.v1.empty() && !usage.io_read, !paths.v1.empty()};
+  for (const int pid : cgroup_processes(paths)) read_process(paths.proc / std::to_string(pid), wanted, usage);
   return usage;
 }
 

@@ -57,6 +57,7 @@ Isolation Isolation::container(Security security) {
   isolation.no_new_privileges = true;
   isolation.seccomp = "standard";
   isolation.own_keyring = true;
+  isolation.device_list = true;
   isolation.masked = {"/proc/acpi",       "/proc/asound",        "/proc/interrupts",  "/proc/kcore",
                       "/proc/keys",       "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
                       "/proc/timer_list", "/proc/timer_stats",   "/sys/firmware",     "/sys/devices/virtual/powercap"};
@@ -85,6 +86,7 @@ std::map<std::string, std::string> Isolation::protections() const {
           {"lsm", "none"},
           {"masked_paths", std::to_string(masked.size())},
           {"read_only_paths", std::to_string(read_only.size())},
+          {"devices", device_list ? "default list" : "all"},
           {"sys", own_kernel_views ? "read-only" : "host"},
           {"user", "root"}};
 }

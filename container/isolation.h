@@ -26,12 +26,13 @@ struct Isolation {
   bool own_keyring = false;            // a session keyring of its own instead of the launcher's
   std::vector<std::string> masked;     // paths hidden behind /dev/null or an empty read-only directory; missing ones are skipped
   std::vector<std::string> read_only;  // paths bound onto themselves read-only
+  bool device_list = false;            // its control group allows default_devices() alone; else every device that has a node
   bool operator==(const Isolation&) const = default;
 
   /// Nothing but the private mount namespace: no other namespace, every capability, the host's /proc, /sys and /dev.
   static Isolation none();
   /// All namespaces; Security::standard adds Docker's 14 capabilities, no_new_privs, the seccomp filter, a session keyring, masked and
-  /// read-only paths. Security::strict is the same with podman's 11 capabilities.
+  /// read-only paths, the device list. Security::strict is the same with podman's 11 capabilities.
   static Isolation container(Security security);
 
   /// "mount", "mount,pid,ipc,uts,net,cgroup".

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <future>
 
+#include "container/devices.h"
 #include "container/mount_sources.h"
 #include "container/native_instance.h"
 #include "container/overlay.h"
@@ -197,7 +198,8 @@ std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timelin
                             std::nullopt, resolver.note};
   // Root file system, control group and network know nothing of one another and take 0.5–1 ms each: side by side.
   auto networking = std::async(std::launch::async, [&] { return make_network(workload, plan); });
-  auto grouping = std::async(std::launch::async, [&] { return parts_->groups->create(id, workload.limits); });
+  const auto devices = plan.isolation.device_list ? std::optional(devices_with(plan.mounts.devices)) : std::nullopt;
+  auto grouping = std::async(std::launch::async, [&] { return parts_->groups->create(id, workload.limits, devices); });
   const std::string directory = fs::absolute(resources.directory.path());
   make_layers(directory, plan, resolver.text);
   // nodev as far as a container goes: it makes its own /dev. metal works with the host's.

@@ -129,9 +129,9 @@ void NativeInstance::has_ended(const End& end) {
   if (!resources_ || !resources_->group) return;
   // An instance ends with its first process. A PID namespace and a guest's kernel see to that; metal has neither.
   if (!plan_.isolation.pid) resources_->group->kill_all(Deadline::in(1s));
-  if (end.exit.signaled && end.exit.code == SIGKILL && !killed_) {
-    oom_ = resources_->group->usage().oom_kills.value_or(0) > 0;
-  }
+  // The kernel may have chosen a child, and the first process failed for it: a shell ends with its child's code.
+  const bool by_kernel = end.exit.signaled ? end.exit.code == SIGKILL && !killed_ : end.exit.code != 0 && !asked_;
+  if (by_kernel) oom_ = resources_->group->usage().oom_kills.value_or(0) > 0;
 }
 
 Exit NativeInstance::exit_of(const End& end) const {
@@ -175,6 +175,7 @@ std::optional<Exit> NativeInstance::wait(Deadline deadline) {
 
 void NativeInstance::signal(int number) {
   if (state_ == State::exited || state_ == State::removed) throw Error(Code::conflict, who_ + " has ended already");
+  asked_ = true;
   if (number == SIGKILL) killed_ = true;
   launcher_->signal(id_, number);
 }
@@ -193,6 +194,17 @@ void NativeInstance::resume() {
   resources_->group->thaw();
   State paused = State::paused;
   state_.compare_exchange_strong(paused, State::running);
+}
+
+void NativeInstance::update(const Limits& limits) {
+  const std::lock_guard change(change_mutex_);
+  if (state_ != State::running && state_ != State::paused) throw Error(Code::conflict, who_ + " has ended already");
+  const std::lock_guard lock(mutex_);
+  try {
+    resources_->group->update(limits);
+  } catch (const Error& error) {
+    throw Error(error.code(), who_ + ": " + error.sentence(), error.hint());
+  }
 }
 
 // Copies of our own: remove() on another thread closes the group's.
@@ -246,6 +258,7 @@ Exit NativeInstance::stop(std::chrono::nanoseconds grace) {
   const State before = state_;
   if (before == State::paused) resources_->group->thaw();
   if (before == State::running || before == State::paused) {
+    asked_ = true;
     try {
       launcher_->signal(id_, SIGTERM);
     } catch (const Error& error) {

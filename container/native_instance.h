@@ -67,6 +67,7 @@ class NativeInstance final : public Instance {
   void signal(int number) override;
   void pause() override;
   void resume() override;
+  void update(const Limits& limits) override;
   ExecResult exec(const std::vector<std::string>& command, Deadline deadline) override;
   Exit stop(std::chrono::nanoseconds grace) override;
   void remove() override;
@@ -83,6 +84,7 @@ class NativeInstance final : public Instance {
   Timeline& timeline_;
   std::atomic<State> state_ = State::running;
   std::atomic<bool> oom_ = false;
+  std::atomic<bool> asked_ = false;   // by a signal of ours: its exit code may be the answer
   std::atomic<bool> killed_ = false;  // by us: its SIGKILL is not the kernel's
   std::atomic<unsigned> next_exec_ = 0;
   struct GroupFds {

@@ -56,6 +56,9 @@ class Instance {
   virtual void signal(int number) = 0;
   virtual void pause() = 0;
   virtual void resume() = 0;
+  /// Changes the limits that are given, while it runs or is paused; absent ones stay as they are. Throws Error naming the limit and what
+  /// to do instead when this backend fixes it at the start, or when the kernel does not take it; nothing has changed then.
+  virtual void update(const Limits& limits) = 0;
   /// A further process inside, with the same isolation and limits. Throws Error(timeout) at the deadline, having killed it.
   virtual ExecResult exec(const std::vector<std::string>& command, Deadline deadline) = 0;
   /// SIGTERM, after `grace` SIGKILL to the whole tree. Marks `stopping` and `exited`.

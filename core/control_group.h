@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,19 @@
 
 namespace tare {
 
+/// Device files that a group's tasks may open or make. -1 stands for every number.
+struct DeviceRule {
+  char type = 'c';  // 'c' character or 'b' block
+  int major = -1;
+  int minor = -1;
+  std::string access = "rwm";  // of 'r' open for reading, 'w' for writing, 'm' mknod
+  bool operator==(const DeviceRule&) const = default;
+};
+/// What no rule allows is refused with EPERM.
+using DeviceList = std::vector<DeviceRule>;
+
 /// One control group per controller hierarchy, all at the same path. Removed, with what lives in it killed, when the owner dies.
+/// Thread-safe: usage() may be asked for during an update().
 class ControlGroup {
  public:
   virtual ~ControlGroup() = default;
@@ -34,6 +47,9 @@ class ControlGroup {
   virtual std::vector<int> processes() const = 0;
   /// CPU, memory, I/O, pids and OOM of the group; PSS and context switches summed over processes(). Network is left absent.
   virtual Usage usage() const = 0;
+  /// Changes the limits that are given, while it runs; absent ones stay as they are. Throws Error naming the limit that the kernel did
+  /// not take; all are then as they were before. Not for a start: it may move processes by pid into a further hierarchy.
+  virtual void update(const Limits& limits) = 0;
   virtual void freeze() = 0;
   virtual void thaw() = 0;
   /// SIGKILL to all in the group until it is empty or the deadline passes; true when empty.
@@ -46,8 +62,13 @@ class ControlGroups {
   virtual ~ControlGroups() = default;
   /// "v1", "v2" or "hybrid", and the controllers found.
   virtual std::string layout() const = 0;
-  /// Throws Error(unsuited) naming the controller that a limit needs and this host lacks.
-  virtual std::unique_ptr<ControlGroup> create(const std::string& instance_id, const Limits& limits) = 0;
+  /// With `devices`, all others are denied. Throws Error(unsuited) naming the controller that a limit needs and this host lacks.
+  virtual std::unique_ptr<ControlGroup> create(const std::string& instance_id, const Limits& limits,
+                                               const std::optional<DeviceList>& devices) = 0;
+  /// A group that may use every device.
+  std::unique_ptr<ControlGroup> create(const std::string& instance_id, const Limits& limits) {
+    return create(instance_id, limits, std::nullopt);
+  }
   /// Instance ids that have a group on this host, whoever made it.
   virtual std::vector<std::string> ids() const = 0;
   /// Kills what lives in the group of a dead owner's instance and removes it in every hierarchy. Throws Error naming what stayed.

@@ -19,7 +19,7 @@ namespace tare {
 struct Exit {
   int code = 0;  // exit status, or the signal's number when `signaled`
   bool signaled = false;
-  bool oom = false;  // the kernel killed it because its memory limit was reached
+  bool oom = false;  // the kernel killed it, or a child whose death it failed for, because the memory limit was reached
   bool ok() const { return !signaled && code == 0; }
   /// As a shell and Docker count it: 128 + signal for a signaled process.
   int status() const { return signaled ? 128 + code : code; }

@@ -97,6 +97,32 @@ std::chrono::nanoseconds parse_duration(std::string_view text) {
   return std::chrono::nanoseconds(std::llround(*value));
 }
 
+std::set<unsigned> parse_index_list(std::string_view text) {
+  constexpr unsigned kMost = 65535;  // above any kernel's: a slip must not fill the memory
+  const auto number = [](std::string_view& rest) -> std::optional<unsigned> {
+    unsigned value = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
+    if (error != std::errc() || value > kMost) return std::nullopt;
+    rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
+    return value;
+  };
+  std::set<unsigned> list;
+  for (std::string_view rest = text;;) {
+    const auto first = number(rest);
+    auto last = first;
+    if (first && rest.starts_with('-')) {
+      rest.remove_prefix(1);
+      last = number(rest);
+    }
+    if (!first || !last || *last < *first || !(rest.empty() || rest.front() == ',')) {
+      throw Error(Code::invalid, "'" + std::string(text) + "' is not a list of numbers", "write numbers and ranges, as 0-3,7");
+    }
+    for (unsigned i = *first; i <= *last; ++i) list.insert(i);
+    if (rest.empty()) return list;
+    rest.remove_prefix(1);
+  }
+}
+
 std::string text_of(Bytes bytes) {
   constexpr std::array<std::string_view, 5> kWords = {"B", "KiB", "MiB", "GiB", "TiB"};
   double value = static_cast<double>(bytes.count);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <compare>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -51,6 +52,8 @@ class Deadline {
 Bytes parse_bytes(std::string_view text);
 /// "250ms", "10s", "1.5m", "2h", "100us": a number and a unit. Throws Error(invalid).
 std::chrono::nanoseconds parse_duration(std::string_view text);
+/// "0-3,7": numbers and ranges, as the kernel writes lists of CPUs and of memory nodes. Throws Error(invalid).
+std::set<unsigned> parse_index_list(std::string_view text);
 
 /// "1.5 GiB", "312 KiB", "0 B": three significant digits, binary units.
 std::string text_of(Bytes bytes);

@@ -18,9 +18,9 @@ struct Usage {
   std::optional<Bytes> memory;                         // v2 memory.current; v1 memory.usage_in_bytes
   std::optional<Bytes> memory_peak;                    // v2 memory.peak (kernel ≥ 5.19); v1 memory.max_usage_in_bytes
   std::optional<Bytes> memory_pss;                     // sum of "Pss" in /proc/<pid>/smaps_rollup over the process tree
-  std::optional<Bytes> io_read;                        // v2 "rbytes" of io.stat; v1 blkio.throttle.io_service_bytes
+  std::optional<Bytes> io_read;            // v2 "rbytes" of io.stat; v1 blkio.throttle.io_service_bytes, without a line there as below
   std::optional<Bytes> io_write;           // v2 "wbytes"; v1 "write_bytes" of /proc/<pid>/io: living processes and their reaped children
-  std::optional<std::uint64_t> io_reads;   // v2 "rios"; v1 blkio.throttle.io_serviced
+  std::optional<std::uint64_t> io_reads;   // v2 "rios"; v1 blkio.throttle.io_serviced, absent without a line
   std::optional<std::uint64_t> io_writes;  // v2 "wios"; absent on v1
   std::optional<Bytes> network_receive;    // the workload's side of its link; loopback is not counted
   std::optional<Bytes> network_transmit;

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,11 +14,29 @@
 
 namespace tare {
 
-/// Absent means unlimited.
+/// Limits of one block device, per second. v2 io.max; v1 blkio.throttle.{read,write}_{bps,iops}_device.
+struct IoLimit {
+  std::string device;  // "/dev/vda", or its numbers "254:0"; a whole disk
+  std::optional<Bytes> read{};
+  std::optional<Bytes> write{};  // v1 limits what bypasses the page cache alone
+  std::optional<std::uint64_t> reads{};
+  std::optional<std::uint64_t> writes{};
+  bool operator==(const IoLimit&) const = default;
+};
+
+/// Absent means unlimited. For a VM they hold for QEMU, where the comment says nothing else.
 struct Limits {
-  std::optional<double> cpus;        // CPU time per wall time, as docker --cpus; a VM gets ceil(cpus) vCPUs, at least 1
-  std::optional<Bytes> memory;       // container: memory limit; VM: memory of the guest
-  std::optional<std::int64_t> pids;  // processes and threads of the workload
+  std::optional<double> cpus{};        // CPU time per wall time, as docker --cpus; a VM gets ceil(cpus) vCPUs, at least 1
+  std::optional<Bytes> memory{};       // container: memory limit; VM: memory of the guest
+  std::optional<std::int64_t> pids{};  // processes and threads of the workload
+  std::optional<unsigned> cpu_weight{};  // 1–10000, 100 without: v2 cpu.weight; v1 cpu.shares = weight × 1024 / 100, the kernel's own scale
+  std::string cpuset{};                  // "0-3,7": CPUs it may run on, cpuset.cpus. Empty: all
+  std::string memory_nodes{};            // "0,1": NUMA nodes it may allocate from, cpuset.mems. Empty: all
+  std::optional<Bytes> memory_high{};  // v2 memory.high: reclaimed and slowed above it. v1 has none, nor has a guest
+  std::optional<Bytes> swap{};  // beside `memory`; absent: none. v2 memory.swap.max; v1 memory.memsw = memory + swap. A guest has none
+  std::optional<unsigned> io_weight{};  // 1–10000, 100 without: v2 io.weight, io.bfq.weight; v1 blkio.bfq.weight (both at most 1000)
+  std::vector<IoLimit> io{};            // one entry a device
+  std::map<Bytes, Bytes> hugepages{};   // page size → limit: v2 hugetlb.<size>.max; v1 hugetlb.<size>.limit_in_bytes. A guest has none
   bool operator==(const Limits&) const = default;
 };
 

@@ -26,6 +26,38 @@ Bytes memory_for(const Limits& limits) {
   return Bytes{limits.memory->count & ~std::uint64_t{(1 << 20) - 1}};
 }
 
+Limits host_limits(const Limits& limits, const std::string& who) {
+  const auto refuse = [&](const char* limit, const char* why) {
+    throw Error(Code::unsuited, who + ": limits." + limit + " is not for a VM: " + why,
+                std::string("leave ") + limit + " out, or run the workload on metal or in a container");
+  };
+  if (limits.memory_high) refuse("memory_high", "its guest has its memory as RAM, without a soft limit");
+  if (limits.swap && *limits.swap > Bytes{0}) refuse("swap", "its guest has no swap");
+  if (!limits.hugepages.empty()) refuse("hugepages", "its guest's kernel has its own");
+  Limits host;
+  host.cpu_weight = limits.cpu_weight;
+  host.cpuset = limits.cpuset;
+  host.memory_nodes = limits.memory_nodes;
+  host.io_weight = limits.io_weight;
+  host.io = limits.io;
+  return host;
+}
+
+Limits host_change(const Limits& change, unsigned vcpus, const std::string& who) {
+  Limits host = host_limits(change, who);
+  const auto fixed = [&](const char* limit, const std::string& why) {
+    throw Error(Code::unsuited, who + ": limits." + limit + " cannot change while it runs: " + why,
+                std::string("start it anew with the limits.") + limit + " that it needs");
+  };
+  if (change.memory) fixed("memory", "it is the RAM that its guest was started with");
+  if (change.pids) fixed("pids", "its guest's kernel was told the limit at the start");
+  if (change.cpus && *change.cpus > vcpus) {
+    fixed("cpus", "its guest has " + std::to_string(vcpus) + (vcpus == 1 ? " virtual CPU" : " virtual CPUs"));
+  }
+  host.cpus = change.cpus;
+  return host;
+}
+
 std::string mac_address(const std::string& instance_id) {
   std::string mac = "52:54:00";  // QEMU's own prefix, locally administered
   const std::string digits = instance_id.substr(instance_id.size() - 6);

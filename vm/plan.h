@@ -56,6 +56,12 @@ constexpr Bytes kLeastMemory = 96_MiB;  // measured: the stock 6.1 cloud kernel 
 unsigned vcpus_for(const Limits& limits);
 /// Memory of the guest, a whole number of MiB. Throws Error(invalid) that names the least when the limit is below it.
 Bytes memory_for(const Limits& limits);
+/// Which of `limits` hold for QEMU's control group from the start. Throws Error(unsuited) for one that a guest does not have; `who` is
+/// "vm 'serve'".
+Limits host_limits(const Limits& limits, const std::string& who);
+/// What a change of a running guest's limits is to its control group: CPUs become a quota up to its virtual CPUs. Throws Error(unsuited)
+/// for what is fixed at its start, with what to do.
+Limits host_change(const Limits& change, unsigned vcpus, const std::string& who);
 /// "52:54:00:…", the guest's MAC address, from the instance's id: locally administered, so it meets no real one.
 std::string mac_address(const std::string& instance_id);
 

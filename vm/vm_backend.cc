@@ -177,6 +177,8 @@ Probe VmBackend::probe() const {
     }
     probe.details["memory"] = "limits.memory is the guest's RAM, its kernel included; " + text_of(kDefaultMemory) + " without a limit";
     probe.details["pids"] = "pids controller in the guest";
+    probe.details["update"] =
+        "cpus up to the virtual CPUs, cpu_weight, cpuset, memory_nodes, io_weight, io; memory and pids are fixed at the start";
     probe.details["disk"] = "EROFS image below, ext4 on a sparse raw file above, cache=" + Disk{}.cache;
   } catch (const Error& error) {
     probe.reason = error.sentence();
@@ -269,8 +271,8 @@ std::unique_ptr<Instance> VmBackend::start(const Workload& workload, Timeline& t
   VmResources resources{ready()->connection, InstanceDir(parts_.paths, id), nullptr, std::nullopt};
   resources.ports = std::move(ports);
   copy_sparse(scratch_template(parts_.paths), plan.scratch.file);
-  // No CPU or memory limit on QEMU: its virtual CPUs and its guest's memory are the limit, and its own overhead is what we weigh.
-  resources.group = parts_.groups->create(id, Limits{});
+  // No CPU quota or memory limit on QEMU: its virtual CPUs and its guest's memory are the limit, and its own overhead is what we weigh.
+  resources.group = parts_.groups->create(id, host_limits(workload.limits, who));
   std::string address;
   if (workload.network == Network::link) {
     add_link(id, resources, plan, work);

@@ -66,6 +66,11 @@ class VmInstance final : public Instance {
   void signal(int number) override;
   void pause() override;
   void resume() override;
+  void update(const Limits& limits) override {
+    const std::lock_guard change(change_mutex_);
+    require_running("update");
+    resources_.group->update(host_change(limits, plan_.vcpus, who_));
+  }
   ExecResult exec(const std::vector<std::string>& command, Deadline deadline) override;
   Exit stop(std::chrono::nanoseconds grace) override;
   void remove() override;

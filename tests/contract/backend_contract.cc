@@ -257,6 +257,39 @@ TEST_P(BackendContract, ThePidsLimitHolds) {
   EXPECT_FALSE(exit.ok());
 }
 
+TEST_P(BackendContract, LimitsChangeWhileItRunsOrAreRefusedByName) {
+  const auto instance = start(shell("echo ready; while :; do :; done"));
+  ASSERT_TRUE(instance->log().wait_for_line(0, soon()));
+  const auto used = [&] {
+    const auto before = instance->usage().cpu.value();
+    std::this_thread::sleep_for(seconds(1));
+    return instance->usage().cpu.value() - before;
+  };
+  const auto whole = used();
+  Limits change;
+  change.cpus = 0.2;
+  instance->update(change);
+  const auto part = used();
+  EXPECT_LT(part, whole / 2);
+  EXPECT_LT(part, milliseconds(400));
+  change = {};
+  change.memory = 256_MiB;
+  change.pids = 128;
+  if (is_vm()) {
+    try {
+      instance->update(change);
+      FAIL() << "a guest's memory does not grow";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::unsuited);
+      EXPECT_THAT(error.sentence(), HasSubstr("vm 'contract': limits.memory"));
+    }
+  } else {
+    instance->update(change);
+  }
+  instance->stop(milliseconds(0));
+  EXPECT_THROW(instance->update(change), Error);
+}
+
 TEST_P(BackendContract, AServerIsReachedFromTheHost) {
   Workload workload = probe_image({"probe", "serve", "--port=18471"});
   workload.ports = {18471};

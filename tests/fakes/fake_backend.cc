@@ -66,6 +66,12 @@ class FakeInstance : public Instance {
   void pause() override { move(State::running, State::paused); }
   void resume() override { move(State::paused, State::running); }
 
+  void update(const Limits& limits) override {
+    const State now = state();
+    if (now != State::running && now != State::paused) throw Error(Code::conflict, "instance " + id_ + " has ended already");
+    if (script_.updated) script_.updated(limits);
+  }
+
   ExecResult exec(const std::vector<std::string>& command, Deadline deadline) override {
     if (deadline.passed()) throw Error(Code::timeout, "exec in instance " + id_ + " was not over in time");
     if (state() != State::running) throw Error(Code::conflict, "instance " + id_ + " is not running");

@@ -37,6 +37,7 @@ struct Script {
   std::function<ExecResult(const std::vector<std::string>&)> exec;  // absent: exit code 0, argv joined on stdout
   std::optional<Error> start_fails;                                 // thrown by start() after `executed`
   std::optional<Error> remove_fails;                                // thrown by the first remove()
+  std::function<void(const Limits&)> updated;                       // called by each update(); may throw
   bool disordered = false;                                          // marks `launched` before `prepared`
 };
 

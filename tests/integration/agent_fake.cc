@@ -57,6 +57,7 @@ class FakeInstance : public Instance {
   }
   void pause() override {}
   void resume() override {}
+  void update(const Limits&) override {}
   ExecResult exec(const std::vector<std::string>&, Deadline) override { return {}; }
   Exit stop(std::chrono::nanoseconds) override {
     timeline_.mark(Mark::stopping);

@@ -51,10 +51,11 @@ class TestImage {
       "$b umount /cgroup\n"
       "if [ $1 = v2 ]; then $b mount -t cgroup2 none /sys/fs/cgroup || exit 91; else\n"
       "  $b mount -t tmpfs none /sys/fs/cgroup || exit 92\n"
-      "  for c in blkio cpu cpuacct freezer memory pids; do\n"
+      "  for c in blkio cpu cpuacct cpuset devices freezer hugetlb memory pids; do\n"
       "    $b mkdir /sys/fs/cgroup/$c && $b mount -t cgroup -o $c none /sys/fs/cgroup/$c || exit 93\n"
       "  done\n"
       "fi\n"
+      "echo 8 > /proc/sys/vm/nr_hugepages\n"
       "exec $2 --gtest_brief=1\n";
 
   void add(const fs::path& file) {

@@ -69,6 +69,37 @@ TEST(HostControlGroups, LimitsAreInTheKernelsFiles) {
   }
 }
 
+TEST(HostControlGroups, AGroupIsInNoHierarchyThatItDoesNotNeed) {
+  const auto groups = make_control_groups();
+  Limits limits;
+  const auto plain = groups->create(new_instance_id(), limits);
+  if (plain->tasks_fds().empty()) GTEST_SKIP() << "pure cgroup v2: one hierarchy for all";
+  const auto exists = [](const ControlGroup& group, const std::string& controller) {
+    return std::filesystem::exists("/sys/fs/cgroup/" + controller + "/" + group.path());
+  };
+  for (const char* controller : {"cpu", "cpuset", "devices", "hugetlb"}) EXPECT_FALSE(exists(*plain, controller)) << controller;
+  for (const char* controller : {"cpuacct", "memory", "pids", "blkio"}) EXPECT_TRUE(exists(*plain, controller)) << controller;
+  limits.cpus = 1;
+  limits.cpuset = "0";
+  const auto limited = groups->create(new_instance_id(), limits);
+  for (const char* controller : {"cpu", "cpuset"}) EXPECT_TRUE(exists(*limited, controller)) << controller;
+  EXPECT_EQ(limited->tasks_fds().size(), plain->tasks_fds().size() + 2);
+}
+
+TEST(HostControlGroups, ALimitThatTheKernelRefusesIsNamedAndTheGroupIsGone) {
+  const auto groups = make_control_groups();
+  const std::string id = new_instance_id();
+  Limits limits;
+  limits.pids = 5'000'000;  // above PID_MAX_LIMIT
+  try {
+    groups->create(id, limits);
+    FAIL() << "created";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.sentence(), HasSubstr("limit pids of control group tare/" + id));
+  }
+  EXPECT_THAT(groups->ids(), Not(Contains(id)));
+}
+
 TEST(HostControlGroups, WhatADeadOwnerLeftIsFoundAndRemoved) {
   const std::string id = new_instance_id();
   const pid_t owner = ::fork();
@@ -89,7 +120,7 @@ TEST(HostControlGroups, WhatADeadOwnerLeftIsFoundAndRemoved) {
 
 TEST(HostControlGroups, TheParentGoesWithTheLastGroup) {
   const auto exists = [] {
-    for (const char* tree : {"", "unified/", "memory/", "cpu/", "pids/", "blkio/"}) {
+    for (const char* tree : {"", "unified/", "memory/", "cpu/", "cpuset/", "devices/", "pids/", "blkio/"}) {
       if (std::filesystem::exists(std::string("/sys/fs/cgroup/") + tree + "tare")) return true;
     }
     return false;

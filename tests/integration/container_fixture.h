@@ -27,10 +27,10 @@ inline const char* name_of(Native kind) { return kind == Native::metal ? "metal"
 class RecordingGroups final : public ControlGroups {
  public:
   std::string layout() const override { return real_->layout(); }
-  std::unique_ptr<ControlGroup> create(const std::string& id, const Limits& limits) override {
+  std::unique_ptr<ControlGroup> create(const std::string& id, const Limits& limits, const std::optional<DeviceList>& devices) override {
     const std::lock_guard lock(mutex_);
     made_.push_back(id);
-    return real_->create(id, limits);
+    return real_->create(id, limits, devices);
   }
   std::vector<std::string> ids() const override { return real_->ids(); }
   void remove_leftover(const std::string& id) override { real_->remove_leftover(id); }

@@ -3,7 +3,10 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,6 +58,57 @@ int spin(long milliseconds) {
   clock_gettime(CLOCK_MONOTONIC, &from);
   do clock_gettime(CLOCK_MONOTONIC, &now);
   while ((now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1'000'000 < milliseconds);
+  return 0;
+}
+
+/// A child takes memory until it is killed or has it; ends with `code` when it was killed.
+int child_hog(long mebibytes, int code) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    for (long i = 0; i < mebibytes; ++i) std::memset(std::malloc(1 << 20), 1, 1 << 20);
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  return WIFSIGNALED(status) ? code : 98;
+}
+
+/// Touches huge pages of 2 MiB until the kernel refuses; prints how many there were.
+int hugepages(long most) {
+  long count = 0;
+  for (; count < most; ++count) {
+    void* page = mmap(nullptr, 2 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+    if (page == MAP_FAILED) break;
+    std::memset(page, 1, 2 << 20);
+  }
+  std::printf("%ld\n", count);
+  return 0;
+}
+
+/// Makes a node of `type` with `numbers` ("8:0") at `path` and opens it.
+int device(const char* type, const char* numbers, const char* path) {
+  unsigned major = 0, minor = 0;
+  if (std::sscanf(numbers, "%u:%u", &major, &minor) != 2) return 98;
+  const int made = mknod(path, (*type == 'b' ? S_IFBLK : S_IFCHR) | 0600U, makedev(major, minor));
+  std::puts(made == 0 ? "made" : std::strerror(errno));
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  std::puts(fd < 0 ? std::strerror(errno) : "open");
+  unlink(path);
+  return fd < 0;
+}
+
+/// Reads from the start of the disk with `numbers` past the page cache.
+int read_disk(const char* numbers, long mebibytes) {
+  unsigned major = 0, minor = 0;
+  const char* path = "/dev/node";
+  if (std::sscanf(numbers, "%u:%u", &major, &minor) != 2) return 98;
+  if (mknod(path, S_IFBLK | 0600U, makedev(major, minor)) != 0) return std::perror(path), 1;
+  const int fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+  if (fd < 0) return std::perror(path), 1;
+  void* buffer = std::aligned_alloc(4096, 1 << 20);
+  for (long i = 0; i < mebibytes; ++i) {
+    if (read(fd, buffer, 1 << 20) != 1 << 20) return std::perror(path), 1;
+  }
   return 0;
 }
 
@@ -134,6 +188,10 @@ int main(int count, char** arguments) {
   if (verb == "cat") return cat(argument);
   if (verb == "list") return list(argument);
   if (verb == "hog") return hog(number);
+  if (verb == "child-hog") return child_hog(number, std::atoi(arguments[3]));
+  if (verb == "hugepages") return hugepages(number);
+  if (verb == "device") return device(argument, arguments[3], arguments[4]);
+  if (verb == "read-disk") return read_disk(argument, std::atol(arguments[3]));
   if (verb == "spin") return spin(number);
   if (verb == "spawn") return spawn(number);
   if (verb == "tree") return tree();

@@ -15,7 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-constexpr Limits kLimits = {2.0, 256_MiB, 100};
+const Limits kLimits = {2.0, 256_MiB, 100};
 
 /// Our side: one start with everything on, and what it took until executed and until removed.
 class Ours {

@@ -36,58 +36,6 @@ class Tree : public ::testing::Test {
   TempDir root;
 };
 
-CgroupLayout v1_layout() {
-  CgroupLayout layout;
-  for (const char* name : {"blkio", "cpu", "cpuacct", "freezer", "memory", "pids"}) layout.v1[name] = std::string("/cg/") + name;
-  return layout;
-}
-CgroupLayout v2_layout() {
-  CgroupLayout layout;
-  layout.unified = "/cg";
-  layout.v2 = {"cpu", "io", "memory", "pids"};
-  return layout;
-}
-const Limits kAll = {1.5, 64_MiB, 100};
-
-TEST(CgroupWrites, OnV1) {
-  CgroupLayout layout = v1_layout();
-  layout.swap = true;
-  EXPECT_THAT(cgroup_writes(kAll, layout),
-              ElementsAre(CgroupWrite{"cpu", "cpu.cfs_period_us", "100000"}, CgroupWrite{"cpu", "cpu.cfs_quota_us", "150000"},
-                          CgroupWrite{"memory", "memory.limit_in_bytes", "67108864"},
-                          CgroupWrite{"memory", "memory.memsw.limit_in_bytes", "67108864"}, CgroupWrite{"pids", "pids.max", "100"}));
-}
-
-TEST(CgroupWrites, OnV1WithoutSwapAccounting) {
-  EXPECT_THAT(cgroup_writes({{}, 64_MiB, {}}, v1_layout()), ElementsAre(CgroupWrite{"memory", "memory.limit_in_bytes", "67108864"}));
-}
-
-TEST(CgroupWrites, OnV2) {
-  EXPECT_THAT(cgroup_writes(kAll, v2_layout()),
-              ElementsAre(CgroupWrite{"cpu", "cpu.max", "150000 100000"}, CgroupWrite{"memory", "memory.max", "67108864"},
-                          CgroupWrite{"memory", "memory.swap.max", "0"}, CgroupWrite{"pids", "pids.max", "100"}));
-}
-
-TEST(CgroupWrites, NoLimitWritesNothing) { EXPECT_THAT(cgroup_writes({}, v1_layout()), IsEmpty()); }
-
-TEST(CgroupWrites, AMissingControllerIsNamed) {
-  CgroupLayout layout = v2_layout();
-  layout.v2.erase("memory");
-  try {
-    cgroup_writes(kAll, layout);
-    FAIL() << "no error";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Code::unsuited);
-    EXPECT_THAT(error.sentence(), HasSubstr("'memory'"));
-  }
-}
-
-TEST(CgroupWrites, LimitsThatNoKernelTakesAreRefused) {
-  EXPECT_THROW(cgroup_writes({0.001, {}, {}}, v1_layout()), Error);
-  EXPECT_THROW(cgroup_writes({-1.0, {}, {}}, v2_layout()), Error);
-  EXPECT_THROW(cgroup_writes({{}, {}, 0}, v1_layout()), Error);
-}
-
 TEST_F(Tree, LayoutOfV1) {
   file("memory/memory.memsw.limit_in_bytes", "1");
   const CgroupLayout layout = cgroup_layout("cgroup " + at("cpu,cpuacct") + " cgroup rw,cpu,cpuacct 0 0\ncgroup " + at("memory") +
@@ -101,17 +49,42 @@ TEST_F(Tree, LayoutOfV1) {
 TEST_F(Tree, LayoutOfV2) {
   file("cgroup.controllers", "cpuset cpu io memory hugetlb pids\n");
   const CgroupLayout layout = cgroup_layout("cgroup2 " + at("") + " cgroup2 rw 0 0\n");
-  EXPECT_EQ(layout.text(), "v2: cpu io memory pids");
+  EXPECT_EQ(layout.text(), "v2: cpu cpuset hugetlb io memory pids");
   EXPECT_TRUE(layout.is_v2());
+  EXPECT_THAT(layout.accounting(), ElementsAre("cpu", "io", "memory", "pids"));
 }
 
 TEST_F(Tree, LayoutOfTheHybrid) {
   file("unified/cgroup.controllers", "hugetlb\n");
   const CgroupLayout layout = cgroup_layout("cgroup2 " + at("unified") + " cgroup2 rw 0 0\ncgroup " + at("pids") + " cgroup rw,pids 0 0\n");
-  EXPECT_EQ(layout.text(), "hybrid: pids");
+  EXPECT_EQ(layout.text(), "hybrid: pids, v2 hugetlb");
   EXPECT_TRUE(layout.is_hybrid());
   EXPECT_TRUE(layout.has("pids"));
   EXPECT_FALSE(layout.has("memory"));
+  EXPECT_TRUE(layout.on_v2("hugetlb"));
+  EXPECT_FALSE(layout.on_v2("pids"));
+  EXPECT_THAT(layout.accounting(), ElementsAre("pids"));
+}
+
+TEST_F(Tree, LayoutKnowsWhichCpusAndNodesThereAre) {
+  file("cpuset/cpuset.cpus", "0-3\n");
+  file("cpuset/cpuset.mems", "0\n");
+  const CgroupLayout v1 = cgroup_layout("cgroup " + at("cpuset") + " cgroup rw,cpuset 0 0\n");
+  EXPECT_EQ(v1.cpus, "0-3");
+  EXPECT_EQ(v1.memory_nodes, "0");
+  EXPECT_THAT(v1.accounting(), IsEmpty());
+  file("two/cgroup.controllers", "cpuset\n");
+  file("two/cpuset.cpus.effective", "0-1,3\n");
+  file("two/cpuset.mems.effective", "0-1\n");
+  const CgroupLayout v2 = cgroup_layout("cgroup2 " + at("two") + " cgroup2 rw 0 0\n");
+  EXPECT_EQ(v2.cpus, "0-1,3");
+  EXPECT_EQ(v2.memory_nodes, "0-1");
+}
+
+TEST_F(Tree, OnlyTheIoWeightFilesThatExistAreWritten) {
+  file("tare/io.bfq.weight", "default 100\n");
+  EXPECT_THAT(io_weight_files(at("tare")), ElementsAre("io.bfq.weight"));
+  EXPECT_THAT(io_weight_files(at("none")), IsEmpty());
 }
 
 TEST_F(Tree, UsageOfV1) {
@@ -141,6 +114,21 @@ TEST_F(Tree, UsageOfV1) {
   EXPECT_FALSE(usage.io_writes.has_value());
   EXPECT_EQ(usage.processes, 3U);
   EXPECT_EQ(usage.oom_kills, 2U);
+}
+
+TEST_F(Tree, ReadsThatV1DoesNotCountAreTheProcessesOwn) {
+  file("blkio/blkio.throttle.io_service_bytes", "Total 0\n");
+  file("blkio/blkio.throttle.io_serviced", "Total 0\n");
+  CgroupPaths paths;
+  paths.v1["blkio"] = at("blkio");
+  paths.proc = at("proc");
+  EXPECT_FALSE(cgroup_usage(paths).io_read);
+  file("blkio/cgroup.procs", "12\n");
+  file("proc/12/io", "rchar: 9\nread_bytes: 4096\nwrite_bytes: 8192\n");
+  const Usage usage = cgroup_usage(paths);
+  EXPECT_EQ(usage.io_read, Bytes{4096});
+  EXPECT_EQ(usage.io_write, Bytes{8192});
+  EXPECT_FALSE(usage.io_reads);
 }
 
 TEST_F(Tree, UsageOfV2WithItsProcesses) {
@@ -212,6 +200,12 @@ TEST(Isolation, SecurityNoneKeepsNamespaces) {
   EXPECT_EQ(isolation.namespaces(), "mount,pid,ipc,uts,net,cgroup");
   EXPECT_EQ(isolation.capabilities, all_capabilities());
   EXPECT_FALSE(isolation.no_new_privileges);
+  EXPECT_EQ(isolation.protections().at("devices"), "all");
+}
+
+TEST(Isolation, OnlyAProtectedContainerHasADeviceList) {
+  EXPECT_EQ(Isolation::container(Security::standard).protections().at("devices"), "default list");
+  EXPECT_EQ(Isolation::none().protections().at("devices"), "all");
 }
 
 TEST(Overlay, RefusesWhatItsOptionsCannotSay) {

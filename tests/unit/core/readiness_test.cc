@@ -42,6 +42,7 @@ class LocalInstance : public Instance {
   void signal(int) override {}
   void pause() override {}
   void resume() override {}
+  void update(const Limits&) override {}
   ExecResult exec(const std::vector<std::string>&, Deadline) override {
     return {Exit{--exec_failures_left >= 0 ? 1 : 0, false, false}, "", ""};
   }

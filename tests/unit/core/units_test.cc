@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "core/error.h"
 
 namespace tare {
@@ -48,6 +50,24 @@ TEST(Text, KeepsThreeDigits) {
   EXPECT_EQ(text_of_seconds(1.634), "1.63 s");
   EXPECT_EQ(text_of_seconds(0.000085), "85.0 µs");
   EXPECT_EQ(text_of_seconds(-0.002), "-2.00 ms");
+}
+
+TEST(IndexList, HasNumbersAndRanges) {
+  EXPECT_EQ(parse_index_list("0"), (std::set<unsigned>{0}));
+  EXPECT_EQ(parse_index_list("0-2,7,4-4"), (std::set<unsigned>{0, 1, 2, 4, 7}));
+}
+
+TEST(IndexList, RefusesWhatIsNoneAndSaysTheForm) {
+  for (const char* text : {"", "a", "1-", "-1", "3-1", "0,", ",0", "0 1", "0--1", "1,2;3", "0-99999999", "99999999999", "0x1"}) {
+    try {
+      parse_index_list(text);
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::invalid);
+      EXPECT_NE(error.sentence().find(text), std::string::npos);
+      EXPECT_NE(error.hint().find("0-3,7"), std::string::npos);
+    }
+  }
 }
 
 TEST(Deadline, NeverHasNoTimeoutAndThePastHasNone) {

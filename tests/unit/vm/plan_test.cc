@@ -127,6 +127,66 @@ TEST(GuestRefuses, ByNameWhatItCannotDoYet) {
   EXPECT_THAT(sentence(workload), HasSubstr("cannot mount /data: a guest gets no volume yet"));
 }
 
+std::string refusal(const Limits& change, bool at_start = false) {
+  try {
+    at_start ? host_limits(change, "vm 'w'") : host_change(change, 2, "vm 'w'");
+    return "taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::unsuited);
+    EXPECT_FALSE(error.hint().empty());
+    return error.sentence();
+  }
+}
+
+TEST(HostLimits, AreThoseThatTheGuestIsNotMadeOf) {
+  Limits limits;
+  limits.cpus = 1.5;
+  limits.memory = 128_MiB;
+  limits.pids = 5;
+  limits.cpu_weight = 7;
+  limits.cpuset = "0";
+  limits.memory_nodes = "0";
+  limits.io_weight = 8;
+  limits.io = {{"/dev/vda", 1_MiB, {}, {}, {}}};
+  limits.swap = Bytes{0};  // none, as a guest has
+  Limits host = limits;
+  host.cpus.reset();
+  host.memory.reset();
+  host.pids.reset();
+  host.swap.reset();
+  EXPECT_EQ(host_limits(limits, "vm 'w'"), host);
+}
+
+TEST(HostLimits, WhatAGuestDoesNotHaveIsRefused) {
+  Limits limits;
+  limits.swap = 1_MiB;
+  EXPECT_EQ(refusal(limits, true), "vm 'w': limits.swap is not for a VM: its guest has no swap");
+  limits = {};
+  limits.memory_high = 64_MiB;
+  EXPECT_THAT(refusal(limits, true), HasSubstr("vm 'w': limits.memory_high"));
+  limits = {};
+  limits.hugepages = {{2_MiB, 2_MiB}};
+  EXPECT_THAT(refusal(limits, true), HasSubstr("vm 'w': limits.hugepages"));
+}
+
+TEST(HostChange, MakesCpusAQuotaUpToTheVirtualCpus) {
+  Limits change;
+  change.cpus = 0.5;
+  change.cpuset = "1";
+  EXPECT_EQ(host_change(change, 2, "vm 'w'"), change);
+  change.cpus = 2.5;
+  EXPECT_EQ(refusal(change), "vm 'w': limits.cpus cannot change while it runs: its guest has 2 virtual CPUs");
+}
+
+TEST(HostChange, WhatTheGuestWasStartedWithIsFixed) {
+  Limits change;
+  change.memory = 128_MiB;
+  EXPECT_EQ(refusal(change), "vm 'w': limits.memory cannot change while it runs: it is the RAM that its guest was started with");
+  change = {};
+  change.pids = 5;
+  EXPECT_THAT(refusal(change), HasSubstr("vm 'w': limits.pids cannot change"));
+}
+
 TEST(MacAddress, IsLocallyAdministeredAndDiffersByInstance) {
   EXPECT_EQ(mac_address("t0123456789ab"), "52:54:00:67:89:ab");
   EXPECT_NE(mac_address("t0123456789ab"), mac_address("t0123456789ac"));
