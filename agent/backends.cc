@@ -68,6 +68,7 @@ class RealBackends : public BackendSet {
   std::vector<Backend*> all() const override { return {metal_.get(), container_.get(), vm_.get()}; }
   ControlGroups* control_groups() const override { return groups_.get(); }
   std::vector<pid_t> helpers() const override { return {launcher_->pid()}; }
+  void end_unclaimed(const std::set<std::string>& instances) const override { launcher_->end_unclaimed(instances); }
   std::vector<Check> checks() const override { return {qemu(settings_), kernel(paths_, settings_), kvm_user(settings_)}; }
 
  private:

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ class BackendSet {
   virtual ControlGroups* control_groups() const = 0;
   /// Processes whose cost counts as the agent's own: the launcher.
   virtual std::vector<pid_t> helpers() const = 0;
+  /// Ends what dead agents left at the launcher, but for the processes of these instances.
+  virtual void end_unclaimed(const std::set<std::string>& instances) const { static_cast<void>(instances); }
   /// Findings about this host that only the backends' own folders can make.
   virtual std::vector<Check> checks() const = 0;
 };

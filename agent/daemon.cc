@@ -67,18 +67,29 @@ void look_around(Runs& runs, Store& store, Metrics& metrics) {
   ::malloc_trim(0);
 }
 
+// Before anything is adopted or swept: what a living agent runs is not ours to touch.
+FileLock lock_run_directory(const Paths& paths) {
+  std::error_code error;
+  std::filesystem::create_directories(paths.run, error);
+  auto lock = FileLock::try_lock(paths.run / "agent.lock");
+  if (!lock) throw Error(Code::conflict, "another agent answers on " + paths.socket().string(), "use it, or stop it first");
+  return std::move(*lock);
+}
+
 void serve(const DaemonOptions& options, const MakeBackends& make) {
   const Config& config = options.config;
   accept_signals();
   stay_small();
   journal::set_level(config.is_private ? journal::Level::error : journal::level_named(config.log_level));
+  const FileLock lock = lock_run_directory(config.paths);
   const auto backends = make(config);  // forks the launcher: no thread exists yet
   Store store(config.paths.database());
+  Instances instances(config.paths, *backends, !config.is_private);
+  instances.adopt();
   clean_up(config.paths, *backends, store);
   EventHub hub;
   Metrics metrics;
   Runs runs(config.paths, *backends, store, hub, metrics);
-  Instances instances(*backends);
   Api api(runs, store, metrics);
   add_instance_routes(api.router(), instances);
   ServerOptions server_options{config.paths.socket(), config.is_private ? std::nullopt : config.tcp_port, config.event_streams,

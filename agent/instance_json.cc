@@ -102,6 +102,7 @@ StartInstance start_instance_from(const std::string& body) {
   const json::object document = object_from(body, R"({"workload": {"image": "…"}})");
   static const std::vector<std::string> kKeys = {"backend", "name", "workload"};
   StartInstance start;
+  start.text = body;
   const json::value* workload = nullptr;
   for (const auto& entry : document) {
     const std::string key(entry.key());

@@ -8,9 +8,11 @@
 #include <list>
 #include <thread>
 
+#include "agent/instance_record.h"
 #include "agent/journal.h"
 #include "agent/suggest.h"
 #include "core/error.h"
+#include "core/instance_dir.h"
 
 namespace tare::agent {
 
@@ -47,12 +49,17 @@ void check_instance_name(const std::string& name) {
     throw Error(Code::invalid, "'" + name + "' is not a name for an instance", "use letters, digits, '_', '.' and '-', at least two");
 }
 
-Instances::Instances(const BackendSet& backends) : backends_(backends), workers_(std::make_unique<Workers>()) {}
+Instances::Instances(const Paths& paths, const BackendSet& backends, bool keep)
+    : paths_(paths), backends_(backends), keep_(keep), workers_(std::make_unique<Workers>()) {}
 
 Instances::~Instances() {
   for (const auto& instance : list()) {
     try {
-      drop(*instance);
+      if (is_kept(*instance)) {
+        instance->instance().leave();
+      } else {
+        drop(*instance);
+      }
     } catch (const Error& e) {
       journal::warn("instance " + instance->id() + ": " + e.what());
     }
@@ -81,29 +88,87 @@ void Instances::take_name(const std::string& name) {
   }
 }
 
+void Instances::follow_marks(const std::shared_ptr<LiveInstance>& live) {
+  live->timeline().on_mark([this, weak = std::weak_ptr(live)](Mark mark) {
+    if (mark == Mark::exited) later([this, weak] { ended(weak); });
+  });
+}
+
+void Instances::insert(const std::shared_ptr<LiveInstance>& live) {
+  {
+    const std::scoped_lock lock(mutex_);
+    by_id_[live->id()] = live;
+  }
+  // One that ended at once did so before it was here to be found.
+  if (live->timeline().at(Mark::exited)) later([this, weak = std::weak_ptr(live)] { ended(weak); });
+}
+
+std::unique_ptr<Instance> Instances::make(Backend& backend, LiveInstance& live) {
+  backend.prepare(live.workload());
+  if (!is_kept(live)) return backend.start(live.workload(), live.timeline());
+  InstanceDir directory(paths_, new_instance_id());
+  const std::filesystem::path path = directory.path();
+  record_intent(path, paths_.run, live);
+  auto instance = backend.start_kept(std::move(directory), live.workload(), live.timeline());
+  if (std::filesystem::exists(path)) record_start(path, live.timeline());
+  return instance;
+}
+
 std::shared_ptr<LiveInstance> Instances::start(StartInstance request) {
   Backend& backend = backend_named(request.backend);
   take_name(request.name);
   const std::string name = request.name;
   try {
     auto live = std::make_shared<LiveInstance>(std::move(request));
-    live->timeline().on_mark([this, weak = std::weak_ptr(live)](Mark mark) {
-      if (mark == Mark::exited) later([this, weak] { ended(weak); });
-    });
-    backend.prepare(live->workload());
-    live->hold(backend.start(live->workload(), live->timeline()));
-    {
-      const std::scoped_lock lock(mutex_);
-      by_id_[live->id()] = live;
-    }
-    // One that ended at once did so before it was here to be found.
-    if (live->timeline().at(Mark::exited)) later([this, weak = std::weak_ptr(live)] { ended(weak); });
+    follow_marks(live);
+    live->hold(make(backend, *live));
+    insert(live);
     return live;
   } catch (...) {
     const std::scoped_lock lock(mutex_);
     names_.erase(name);
     throw;
   }
+}
+
+void Instances::adopt() {
+  std::set<std::string> ids;
+  for (const std::string& id : orphaned_instances(paths_)) {
+    try {
+      if (adopt_one(id)) ids.insert(id);
+    } catch (const Error& e) {
+      journal::warn("instance " + id + " of a dead agent is not adopted: " + e.what());  // the sweep removes it
+    }
+  }
+  backends_.end_unclaimed(ids);
+  if (!ids.empty()) journal::info("adopted " + std::to_string(ids.size()) + " instances");
+}
+
+std::shared_ptr<LiveInstance> Instances::adopt_one(const std::string& id) {
+  auto record = read_record(paths_.instances() / id);
+  if (!record || !record->started || record->run != std::filesystem::absolute(paths_.run)) return nullptr;
+  Backend& backend = backend_named(record->start.backend);
+  auto live = std::make_shared<LiveInstance>(std::move(record->start), record->created_at, std::move(record->ending));
+  if (record->requested) live->timeline().mark(Mark::requested, *record->requested);
+  if (record->prepared) live->timeline().mark(Mark::prepared, *record->prepared);
+  follow_marks(live);
+  InstanceDir directory = InstanceDir::adopt(paths_, id);
+  std::unique_ptr<Instance> instance;
+  try {
+    instance = backend.adopt(directory, live->workload(), live->timeline());
+  } catch (...) {
+    std::filesystem::remove(paths_.instances() / id / "owner");  // nobody's again, for the sweep
+    directory.release();
+    throw;
+  }
+  if (!instance) throw Error(Code::unsuited, "backend '" + live->backend() + "' keeps none");
+  live->hold(std::move(instance));
+  {
+    const std::scoped_lock lock(mutex_);
+    names_.insert(live->name());
+  }
+  insert(live);
+  return live;
 }
 
 void Instances::ended(const std::weak_ptr<LiveInstance>& weak) {
@@ -114,7 +179,12 @@ void Instances::ended(const std::weak_ptr<LiveInstance>& weak) {
     if (std::none_of(by_id_.begin(), by_id_.end(), [&](const auto& entry) { return entry.second == live; })) return;
   }
   live->note_end();
-  if (live->attached()) drop(*live);
+  if (live->attached()) return drop(*live);
+  if (!is_kept(*live)) return;
+  live->while_present([&] {
+    const std::filesystem::path directory = paths_.instances() / live->id();
+    if (std::filesystem::exists(directory)) record_end(directory, *live->ending());
+  });
 }
 
 std::shared_ptr<LiveInstance> Instances::find(const std::string& reference) const {

@@ -17,8 +17,9 @@ namespace tare::agent {
 
 class Instances {
  public:
-  explicit Instances(const BackendSet& backends);
-  /// Removes what is there.
+  /// With `keep`, what is started detached outlives this agent, and the next one with the same run directory adopts it.
+  Instances(const Paths& paths, const BackendSet& backends, bool keep);
+  /// Removes what is there, but for what is kept.
   ~Instances();
   Instances(const Instances&) = delete;
   Instances& operator=(const Instances&) = delete;
@@ -26,6 +27,8 @@ class Instances {
   /// Starts one and returns when its program is executed. Throws Error(conflict) for a name that is taken, Error(invalid) for a backend
   /// that is none, and what Backend::start throws.
   std::shared_ptr<LiveInstance> start(StartInstance request);
+  /// Takes over what dead agents of this run directory kept, and ends what else they left at the launcher. Before anything is started.
+  void adopt();
   /// By id, name, or the begin of an id that fits one alone. Throws Error(not_found).
   std::shared_ptr<LiveInstance> find(const std::string& reference) const;
   /// The newest first.
@@ -43,8 +46,15 @@ class Instances {
   void take_name(const std::string& name);
   void ended(const std::weak_ptr<LiveInstance>& weak);
   void drop(LiveInstance& instance);
+  std::unique_ptr<Instance> make(Backend& backend, LiveInstance& live);
+  std::shared_ptr<LiveInstance> adopt_one(const std::string& id);
+  void insert(const std::shared_ptr<LiveInstance>& live);
+  void follow_marks(const std::shared_ptr<LiveInstance>& live);
+  bool is_kept(const LiveInstance& live) const { return keep_ && !live.attached(); }
 
+  const Paths paths_;
   const BackendSet& backends_;
+  const bool keep_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<LiveInstance>> by_id_;
   std::set<std::string> names_;  // also of those that are starting

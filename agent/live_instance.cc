@@ -22,6 +22,9 @@ LiveInstance::LiveInstance(StartInstance start) : start_(std::move(start)), name
   timeline_.mark(Mark::requested);
 }
 
+LiveInstance::LiveInstance(StartInstance start, double created_at, std::optional<Ending> ending)
+    : start_(std::move(start)), name_(start_.name), created_at_(created_at), ending_(std::move(ending)) {}
+
 void LiveInstance::hold(std::unique_ptr<Instance> instance) {
   instance_ = std::move(instance);
   if (name_.empty()) name_ = instance_->id();
@@ -50,7 +53,13 @@ void LiveInstance::note_end() {
   tell();
 }
 
+void LiveInstance::while_present(const std::function<void()>& work) {
+  const std::scoped_lock lock(removal_mutex_);
+  if (!removed()) work();
+}
+
 void LiveInstance::remove() {
+  const std::scoped_lock lock(removal_mutex_);
   try {
     instance_->remove();
   } catch (...) {

@@ -21,6 +21,7 @@ struct StartInstance {
   std::string name;  // empty: the instance's id
   Workload workload;
   bool attached = false;  // ends with its client, and is removed when it has ended
+  std::string text;       // the request as it came
 };
 
 /// How an instance ended.
@@ -33,11 +34,14 @@ struct Ending {
 class LiveInstance {
  public:
   explicit LiveInstance(StartInstance start);
+  /// One of a dead agent: `ending` is what that agent knew of its end.
+  LiveInstance(StartInstance start, double created_at, std::optional<Ending> ending);
 
   const std::string& id() const { return instance_->id(); }
   const std::string& name() const { return name_; }
   const std::string& backend() const { return start_.backend; }
   const Workload& workload() const { return start_.workload; }
+  const StartInstance& request() const { return start_; }
   bool attached() const { return start_.attached; }
   double created_at() const { return created_at_; }  // unix time
   Timeline& timeline() { return timeline_; }
@@ -55,6 +59,9 @@ class LiveInstance {
   /// Removes it from the host. Throws Error naming what stayed.
   void remove();
 
+  /// Does `work` unless it is removed, and keeps it from being removed meanwhile.
+  void while_present(const std::function<void()>& work);
+
   /// `callback` is called when it has ended or is removed, from the thread on which that happens; it only wakes somebody. unwatch()
   /// returns when none runs any more.
   std::uint64_t watch(std::function<void()> callback);
@@ -68,6 +75,7 @@ class LiveInstance {
   const double created_at_;
   Timeline timeline_;  // before the instance, which marks it until it is gone
   std::unique_ptr<Instance> instance_;
+  std::mutex removal_mutex_;
   mutable std::mutex mutex_;
   std::optional<Ending> ending_;
   std::atomic<bool> leftover_ = false;

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "agent/instance_record.h"
 #include "core/bridge.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -39,11 +40,22 @@ void remove_leftover(const Paths& paths, ControlGroups* groups, const std::strin
   remove_tree(directory);
 }
 
+// A record that cannot be read belongs to nobody.
+bool is_kept_elsewhere(const Paths& paths, const std::string& id) {
+  try {
+    const auto record = read_record(paths.instances() / id);
+    return record && record->started && record->run != std::filesystem::absolute(paths.run) && std::filesystem::exists(record->run);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 Swept sweep(const Paths& paths, ControlGroups* groups) {
   Swept out;
   for (const std::string& id : orphaned_instances(paths)) {
+    if (is_kept_elsewhere(paths, id)) continue;
     try {
       remove_leftover(paths, groups, id);
       out.instances.push_back(id);

@@ -16,6 +16,7 @@ struct Swept {
   std::vector<std::string> problems;   // sentences: what could not be removed and why
 };
 
+/// Instances that another agent's successor may adopt stay: those whose record names a run directory that is there and is not ours.
 /// Any thread; two agents that sweep at the same time do no harm. `groups` may be null where nothing makes control groups.
 Swept sweep(const Paths& paths, ControlGroups* groups);
 

@@ -75,6 +75,14 @@ class HostControlGroups final : public ControlGroups {
     }
   }
 
+  std::unique_ptr<ControlGroup> adopt(const std::string& id, const Limits& limits) override {
+    CgroupPaths paths = tree_.paths_of(id);
+    std::erase_if(paths.v1, [](const auto& entry) { return !fs::exists(entry.second); });
+    const bool whole = paths.unified.empty() ? !paths.v1.empty() : fs::exists(paths.unified);
+    if (!whole) throw Error(Code::not_found, std::string("control group ") + kParentGroup + "/" + id + " is gone");
+    return std::make_unique<HostControlGroup>(tree_, id, std::move(paths), limits);
+  }
+
   std::vector<std::string> ids() const override {
     std::set<std::string> found;
     for (const fs::path& mount : tree_.mounts()) {

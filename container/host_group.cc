@@ -91,6 +91,7 @@ HostControlGroup::HostControlGroup(CgroupTree& tree, std::string id, CgroupPaths
 }
 
 HostControlGroup::~HostControlGroup() {
+  if (left_) return;
   try {
     kill_group(paths_, Deadline::in(5s));
     remove_group(paths_);
@@ -123,6 +124,13 @@ void HostControlGroup::add_process(int pid) {
 }
 
 bool HostControlGroup::kill_all(Deadline deadline) { return kill_group(paths(), deadline); }
+
+bool HostControlGroup::frozen() const {
+  const CgroupPaths now = paths();
+  const auto v1 = now.v1.find("freezer");
+  if (v1 != now.v1.end()) return try_read_file(v1->second / "freezer.state").value_or("").starts_with("FROZEN");
+  return keyed_number(try_read_file(now.unified / "cgroup.events").value_or(""), "frozen") == 1U;
+}
 
 void HostControlGroup::set_frozen(bool frozen) {
   const CgroupPaths paths = this->paths();

@@ -30,6 +30,8 @@ class HostControlGroup final : public ControlGroup {
   void freeze() override { set_frozen(true); }
   void thaw() override { set_frozen(false); }
   bool kill_all(Deadline deadline) override;
+  bool frozen() const override;
+  void leave() override { left_ = true; }
 
  private:
   CgroupPaths paths() const;
@@ -47,6 +49,7 @@ class HostControlGroup final : public ControlGroup {
   CgroupPaths paths_;  // this and the next under mutex_; both only grow
   std::vector<Fd> tasks_;
   Fd directory_;
+  bool left_ = false;
 };
 
 /// SIGKILL until nothing is left in the group; false when the deadline passes first.

@@ -2,6 +2,7 @@
 #include "container/launcher.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -22,10 +23,15 @@ namespace {
 
 constexpr int kSendBuffer = 1 << 20;
 
-Error gone_error() {
-  return Error(Code::unavailable, "tare-launcher has ended: nobody can tell any more what became of its processes",
-               "see `dmesg` for why, and start the agent again");
-}
+const std::string kGone = "tare-launcher has ended: nobody can tell any more what became of its processes";
+const std::string kOtherVersion = "was ended, because its tare-launcher belonged to another version of tare";
+
+Error gone_error(const std::string& why = kGone) { return Error(Code::unavailable, why, "see `dmesg` for why"); }
+
+/// Another version's launcher: what follows version and pid in its hello may mean anything.
+struct OtherVersion {
+  pid_t pid;
+};
 
 /// /proc/self/fd/<n>/launcher.sock: the run directory's own path may be longer than a socket address can hold.
 sockaddr_un address_in(int directory) {
@@ -59,6 +65,17 @@ Child spawn(const Paths& paths, const std::vector<std::string>& arguments, int s
   return Child::spawn(options);
 }
 
+/// SIGTERM to a launcher, and the end of its connection awaited: it takes along all that it started.
+void end_launcher(pid_t pid, int socket) {
+  if (try_read_file("/proc/" + std::to_string(pid) + "/comm").value_or("") != "tare-launcher\n") return;
+  ::kill(pid, SIGTERM);
+  pollfd end{socket, POLLIN, 0};
+  const Deadline deadline = Deadline::in(std::chrono::seconds(10));
+  char byte = 0;
+  while (!deadline.passed() && ::poll(&end, 1, deadline.poll_timeout()) > 0 && ::recv(socket, &byte, 1, 0) > 0) {
+  }
+}
+
 }  // namespace
 
 // NativeProcess -------------------------------------------------------------------------------------------------------------------
@@ -71,13 +88,19 @@ std::optional<End> NativeProcess::wait(Deadline deadline) {
   } else if (!changed_.wait_for(lock, deadline.left(), over)) {
     return std::nullopt;
   }
-  if (!end_) throw gone_error();
+  if (!end_) throw gone_error(*lost_);
+  return end_;
+}
+
+std::optional<End> NativeProcess::ending() {
+  const std::lock_guard lock(mutex_);
   return end_;
 }
 
 void NativeProcess::on_end(std::function<void(const End&)> callback) {
   const std::lock_guard lock(mutex_);
   if (end_ && callback) return callback(*end_);
+  if (lost_ && callback) return callback(End{{}, Instant::now(), false});
   on_end_ = std::move(callback);
 }
 
@@ -94,63 +117,90 @@ void NativeProcess::ended(const Ended& message) {
   const bool signaled = WIFSIGNALED(message.wait_status);
   end_ = End{{signaled ? WTERMSIG(message.wait_status) : WEXITSTATUS(message.wait_status), signaled, false},
              Instant{message.at},
+             true,
              message.switches_voluntary,
              message.switches_involuntary};
   if (on_end_) on_end_(*end_);
   changed_.notify_all();
 }
 
-void NativeProcess::lost() {
-  const std::lock_guard lock(mutex_);
-  lost_ = true;
+void NativeProcess::lost(const std::string& why) {
   log_.close();
+  const std::lock_guard lock(mutex_);
+  if (end_ || lost_) return;
+  lost_ = why;
+  if (on_end_) on_end_(End{{}, Instant::now(), false});
   changed_.notify_all();
+}
+
+std::shared_ptr<NativeProcess> NativeProcess::gone(std::string key, const std::string& log_path, const std::string& why) {
+  auto process = std::make_shared<NativeProcess>(std::move(key), log_path);
+  if (::access(log_path.c_str(), F_OK) == 0) process->grew(UINT64_MAX, true);
+  process->lost(why);
+  return process;
 }
 
 // Launcher ------------------------------------------------------------------------------------------------------------------------
 
-std::unique_ptr<Launcher> Launcher::start_private(const Paths& paths) {
+std::unique_ptr<Launcher> Launcher::start_private(const Paths& paths) { return std::unique_ptr<Launcher>(new Launcher(paths, true)); }
+
+std::unique_ptr<Launcher> Launcher::connect(const Paths& paths) { return std::unique_ptr<Launcher>(new Launcher(paths, false)); }
+
+Launcher::Launcher(const Paths& paths, bool is_private) : paths_(paths), is_private_(is_private), why_gone_(kGone) { connect_anew(); }
+
+Launcher::Link Launcher::open_private() const {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) throw_errno("socketpair");
   Fd ours(ends[0]);
   const Fd theirs(ends[1]);
-  Child child = spawn(paths, {"--private"}, theirs.get());
-  std::unique_ptr<Launcher> launcher(new Launcher(std::move(ours)));
-  launcher->private_ = std::move(child);
-  return launcher;
+  Child child = spawn(paths_, {"--private"}, theirs.get());
+  return {std::move(ours), std::move(child)};
 }
 
-std::unique_ptr<Launcher> Launcher::connect(const Paths& paths) {
-  std::filesystem::create_directories(paths.run);
-  const FileLock lock = FileLock::wait(paths.run / "launcher.lock");
-  const Fd directory = open_file(paths.run, O_PATH | O_DIRECTORY);
+Launcher::Link Launcher::open_shared() const {
+  std::filesystem::create_directories(paths_.run);
+  const FileLock lock = FileLock::wait(paths_.run / "launcher.lock");
+  const Fd directory = open_file(paths_.run, O_PATH | O_DIRECTORY);
   const sockaddr_un address = address_in(directory.get());
-  const std::string path = paths.run / "launcher.sock";
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    Fd fd = try_connect(address);
-    if (!fd) {
-      ::unlink(path.c_str());
-      const Fd listener = packet_socket();
-      ::fchmod(listener.get(), 0600);  // the file that bind makes takes its mode from the socket
-      if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(listener.get(), 8) != 0) {
-        throw_errno("listen at " + path);
-      }
-      spawn(paths, {"--listen", path}, listener.get()).release();
-      fd = try_connect(address);
+  const std::string path = paths_.run / "launcher.sock";
+  Fd fd = try_connect(address);
+  if (!fd) {
+    ::unlink(path.c_str());
+    const Fd listener = packet_socket();
+    ::fchmod(listener.get(), 0600);  // the file that bind makes takes its mode from the socket
+    if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(listener.get(), 8) != 0) {
+      throw_errno("listen at " + path);
     }
+    spawn(paths_, {"--listen", path}, listener.get()).release();
+    fd = try_connect(address);
+  }
+  return {std::move(fd), std::nullopt};
+}
+
+// A launcher that is about to end, idle, may still take a connection; one of another version is ended, with what it runs.
+void Launcher::connect_anew() {
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    Link link = is_private_ ? open_private() : open_shared();
+    if (!link.socket) continue;
     try {
-      if (fd) return std::unique_ptr<Launcher>(new Launcher(std::move(fd)));
+      const Hello hello = read_hello(link.socket.get());
+      const std::lock_guard lock(mutex_);
+      socket_ = std::move(link.socket);
+      private_ = std::move(link.own);
+      ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &kSendBuffer, sizeof kSendBuffer);
+      take(hello);
+      gone_ = false;
+      reader_ = std::thread([this] { listen(); });
+      return;
+    } catch (const OtherVersion& other) {
+      why_gone_ = kOtherVersion;
+      end_launcher(other.pid, link.socket.get());
     } catch (const Error& error) {
-      if (error.code() != Code::unavailable) throw;  // it was about to end, idle, when we connected
+      if (error.code() != Code::unavailable) throw;
     }
   }
-  throw Error(Code::unavailable, "the launcher at " + path + " does not answer", "look for a tare-launcher process that hangs");
-}
-
-Launcher::Launcher(Fd socket) : socket_(std::move(socket)) {
-  ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &kSendBuffer, sizeof kSendBuffer);
-  read_hello();
-  reader_ = std::thread([this] { listen(); });
+  throw Error(Code::unavailable, "the launcher in " + paths_.run.string() + " does not answer",
+              "look for a tare-launcher process that hangs");
 }
 
 Launcher::~Launcher() {
@@ -162,16 +212,23 @@ Launcher::~Launcher() {
     ::waitpid(pid_, nullptr, WNOHANG);  // no zombie of ours, if it has ended
 }
 
-void Launcher::read_hello() {
+Hello Launcher::read_hello(int socket) const {
   std::string buffer(kLargestMessage, '\0');
-  const ssize_t size = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
-  Hello hello;
+  const ssize_t size = ::recv(socket, buffer.data(), buffer.size(), 0);
   if (size <= 0) throw gone_error();
-  if (!decode(std::string_view(buffer).substr(0, static_cast<std::size_t>(size)), hello) || hello.version != kProtocolVersion) {
-    throw Error(Code::conflict, "the launcher that is running belongs to another version of tare",
-                "stop its workloads, then end it: kill the process tare-launcher");
+  const std::string_view bytes = std::string_view(buffer).substr(0, static_cast<std::size_t>(size));
+  Hello hello;
+  const auto start = decode_start_of_hello(bytes);
+  if (start && start->version != kProtocolVersion) throw OtherVersion{start->pid};
+  if (!start || !decode(bytes, hello)) {
+    throw Error(Code::conflict, "what listens at " + (paths_.run / "launcher.sock").string() + " is no tare-launcher", "end that process");
   }
+  return hello;
+}
+
+void Launcher::take(const Hello& hello) {
   pid_ = hello.pid;
+  processes_.clear();  // those of a launcher before have been told that they are lost
   for (const Known& entry : hello.known) {
     auto process = std::make_shared<NativeProcess>(entry.key, entry.log);
     process->pid_ = entry.pid;
@@ -191,10 +248,14 @@ void Launcher::listen() {
     if (size <= 0) break;
     dispatch(std::string_view(buffer).substr(0, static_cast<std::size_t>(size)));
   }
-  const std::lock_guard lock(mutex_);
-  gone_ = true;
-  replied_.notify_all();
-  for (const auto& [key, process] : processes_) process->lost();
+  std::vector<std::shared_ptr<NativeProcess>> processes;
+  {
+    const std::lock_guard lock(mutex_);
+    gone_ = true;
+    replied_.notify_all();
+    for (const auto& [key, process] : processes_) processes.push_back(process);
+  }
+  for (const auto& process : processes) process->lost(kGone);
 }
 
 std::shared_ptr<NativeProcess> Launcher::find(const std::string& key) {
@@ -304,6 +365,7 @@ std::shared_ptr<NativeProcess> Launcher::start(const Plan& plan, const PlanFds& 
   if (request.streams) passed.insert(passed.end(), {fds.out, fds.err});
 
   auto process = std::make_shared<NativeProcess>(plan.key, plan.log);
+  connect_if_gone();
   {
     const std::lock_guard lock(mutex_);
     request.request = next_request_++;
@@ -349,6 +411,34 @@ void Launcher::forget(const std::string& key) {
     if (gone_) return;
   }
   send(encode(Forget{key}));
+}
+
+void Launcher::connect_if_gone() {
+  const std::lock_guard one_at_a_time(connect_mutex_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!gone_) return;
+  }
+  if (reader_.joinable()) reader_.join();
+  if (!private_) ::waitpid(pid_, nullptr, WNOHANG);
+  connect_anew();
+}
+
+std::shared_ptr<NativeProcess> Launcher::find_or_gone(const std::string& key, const std::string& log_path) {
+  if (auto process = find(key)) return process;
+  return NativeProcess::gone(key, log_path, why_gone_);
+}
+
+void Launcher::end_unclaimed(const std::set<std::string>& instances) {
+  for (const auto& process : known()) {
+    // An exec's output has nobody to read it any more.
+    if (instances.contains(process->key())) continue;
+    try {
+      signal(process->key(), SIGKILL);
+    } catch (const Error&) {  // NOLINT: it has ended
+    }
+    forget(process->key());
+  }
 }
 
 std::vector<std::shared_ptr<NativeProcess>> Launcher::known() {

@@ -98,6 +98,36 @@ struct InstanceNetwork {
   int netns() const { return link ? link->netns() : own.get(); }
 };
 
+// What adopt() reads: the plan as the launcher got it, and the addresses of the link.
+constexpr const char* kPlanFile = "plan";
+constexpr const char* kLinkFile = "link";
+
+void keep(const Plan& plan, const InstanceDir& directory) {
+  StartRequest request;
+  request.plan = plan;
+  directory.write(kPlanFile, encode(request));
+}
+
+void keep(const netlink::Subnet& subnet, const InstanceDir& directory) {
+  directory.write(kLinkFile, subnet.host + " " + subnet.instance + " " + std::to_string(subnet.prefix) + "\n");
+}
+
+Plan kept_plan(const InstanceDir& directory) {
+  StartRequest request;
+  if (!decode(read_file(directory.path() / kPlanFile), request)) {
+    throw Error(Code::conflict, (directory.path() / kPlanFile).string() + " was written by another version of tare");
+  }
+  return request.plan;
+}
+
+std::optional<netlink::Subnet> kept_subnet(const InstanceDir& directory) {
+  const auto text = try_read_file(directory.path() / kLinkFile);
+  if (!text) return std::nullopt;
+  netlink::Subnet subnet;
+  std::istringstream(*text) >> subnet.host >> subnet.instance >> subnet.prefix;
+  return subnet;
+}
+
 class NativeBackend final : public Backend {
  public:
   NativeBackend(Native kind, NativeParts parts) : kind_(kind), parts_(std::make_shared<NativeParts>(std::move(parts))) {}
@@ -108,6 +138,7 @@ class NativeBackend final : public Backend {
     Probe probe;
     probe.implementation = kind_ == Native::metal ? "process with a root filesystem and a control group" : "namespaces and control group";
     probe.details["cgroup"] = parts_->groups->layout();
+    probe.details["survives_agent"] = "yes";
     probe.details["isolation"] = isolation(Security::standard).namespaces();
     if (::geteuid() != 0) {
       probe.reason = "tare is not root";
@@ -129,9 +160,17 @@ class NativeBackend final : public Backend {
     open_trees(plan.mounts, parts_->paths, std::string(name()) + " '" + workload.name + "'");
   }
 
-  std::unique_ptr<Instance> start(const Workload& workload, Timeline& timeline) override;
+  std::unique_ptr<Instance> start(const Workload& workload, Timeline& timeline) override {
+    return start_in(InstanceDir(parts_->paths, new_instance_id()), false, workload, timeline);
+  }
+  std::unique_ptr<Instance> start_kept(InstanceDir directory, const Workload& workload, Timeline& timeline) override {
+    return start_in(std::move(directory), true, workload, timeline);
+  }
+  std::unique_ptr<Instance> adopt(InstanceDir& directory, const Workload& workload, Timeline& timeline) override;
 
  private:
+  std::unique_ptr<Instance> start_in(InstanceDir directory, bool kept, const Workload& workload, Timeline& timeline);
+  std::string who(const Workload& workload) const { return std::string(name()) + " '" + workload.name + "'"; }
   Isolation isolation(Security security) const { return kind_ == Native::metal ? Isolation::none() : Isolation::container(security); }
   Plan plan_of(const Workload& workload, const image::Image& image, const std::string& id) const;
   InstanceNetwork make_network(const Workload& workload, const Plan& plan) const;
@@ -184,18 +223,23 @@ InstanceNetwork NativeBackend::make_network(const Workload& workload, const Plan
   return network;
 }
 
-std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timeline& timeline) {
-  const std::string who = std::string(name()) + " '" + workload.name + "'";
-  const std::string id = new_instance_id();
+std::string address_of(const Plan& plan, const NativeResources& resources) {
+  if (resources.place) return resources.place->place().address;
+  return !plan.isolation.net ? "127.0.0.1" : resources.link ? resources.link->address() : "";
+}
+
+std::unique_ptr<Instance> NativeBackend::start_in(InstanceDir own, bool kept, const Workload& workload, Timeline& timeline) {
+  const std::string who = this->who(workload);
+  const std::string id = own.instance_id();
   const image::Image image = parts_->images->resolve(workload.image);
   const Plan plan = plan_of(workload, image, id);
   if (!plan.isolation.net) check_ports(workload, who);
   std::vector<Fd> ports;
   if (plan.isolation.net) ports = hold_ports(workload.publish, who);
   const Resolver resolver = resolver_of(workload, !plan.isolation.net);
+  if (kept) keep(plan, own);
 
-  NativeResources resources{parts_,       parts_->launcher, InstanceDir(parts_->paths, id), nullptr, nullptr, std::move(ports),
-                            std::nullopt, resolver.note};
+  NativeResources resources{parts_, parts_->launcher, std::move(own), nullptr, nullptr, std::move(ports), std::nullopt, resolver.note};
   // Root file system, control group and network know nothing of one another and take 0.5–1 ms each: side by side.
   auto networking = std::async(std::launch::async, [&] { return make_network(workload, plan); });
   const auto devices = plan.isolation.device_list ? std::optional(devices_with(plan.mounts.devices)) : std::nullopt;
@@ -217,14 +261,40 @@ std::unique_ptr<Instance> NativeBackend::start(const Workload& workload, Timelin
   for (const Fd& tree : trees) fds.trees.push_back(tree.get());
   resources.link = std::move(network.link);
   resources.place = std::move(network.place);
+  if (kept && resources.link) keep(resources.link->subnet(), resources.directory);
   timeline.mark(Mark::prepared);
 
   auto process = parts_->launcher->start(plan, fds, who, Deadline::in(workload.start_timeout));
   timeline.mark(Mark::launched, process->launched());
   timeline.mark(Mark::executed, process->executed());
-  std::string address = !plan.isolation.net ? "127.0.0.1" : resources.link ? resources.link->address() : "";
-  if (resources.place) address = resources.place->place().address;
+  std::string address = address_of(plan, resources);
   return std::make_unique<NativeInstance>(id, who, address, plan, std::move(resources), std::move(process), timeline);
+}
+
+// Its process may have ended meanwhile, or be lost with its launcher: then it is an instance that has exited.
+std::unique_ptr<Instance> NativeBackend::adopt(InstanceDir& own, const Workload& workload, Timeline& timeline) {
+  const std::string id = own.instance_id();
+  const Plan plan = kept_plan(own);
+  const Resolver resolver = resolver_of(workload, !plan.isolation.net);
+  NativeResources resources{parts_, parts_->launcher, InstanceDir(std::move(own)), nullptr, nullptr, {}, std::nullopt, resolver.note};
+  try {
+    resources.group = parts_->groups->adopt(id, workload.limits);
+    if (const auto subnet = kept_subnet(resources.directory)) resources.link = std::make_unique<InstanceLink>(id, *subnet);
+    if (workload.network == Network::bridge && plan.isolation.net) resources.place = bridge::Member::find(bridge_settings(), id);
+    auto process = parts_->launcher->find_or_gone(id, plan.log);
+    if (process->pid() > 0) {
+      timeline.mark(Mark::launched, process->launched());
+      timeline.mark(Mark::executed, process->executed());
+    }
+    std::string address = address_of(plan, resources);
+    return std::make_unique<NativeInstance>(id, who(workload), address, plan, std::move(resources), std::move(process), timeline);
+  } catch (const Error&) {
+    if (resources.group) resources.group->leave();
+    if (resources.link) resources.link->leave();
+    if (resources.place) resources.place->leave_behind();
+    own = std::move(resources.directory);
+    throw;
+  }
 }
 
 }  // namespace

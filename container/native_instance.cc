@@ -89,7 +89,11 @@ InstanceLink::InstanceLink(const std::string& instance_id, const std::string& lo
   }
 }
 
+InstanceLink::InstanceLink(const std::string& instance_id, netlink::Subnet subnet)
+    : host_name_(netlink::interface_name(instance_id, 'h')), subnet_(std::move(subnet)) {}
+
 InstanceLink::~InstanceLink() {
+  if (left_) return;
   try {
     remove();
   } catch (const std::exception&) {  // NOLINT: a destructor; the interface dies with its namespace at the latest
@@ -109,12 +113,36 @@ NativeInstance::NativeInstance(std::string id, std::string who, std::string addr
       launcher_(resources.launcher),
       resources_(std::move(resources)),
       process_(std::move(process)) {
+  if (resources_->group->frozen()) state_ = State::paused;
   process_->on_end([this](const End& end) { has_ended(end); });
+}
+
+void NativeInstance::leave() {
+  const std::lock_guard change(change_mutex_);
+  process_->on_end({});  // what happens from now on is the next agent's to notice
+  std::set<std::string> execs;
+  {
+    const std::lock_guard lock(mutex_);
+    execs = execs_;
+  }
+  for (const std::string& key : execs) {  // their output has no reader any more
+    try {
+      launcher_->signal(key, SIGKILL);
+    } catch (const Error&) {  // NOLINT: it has ended
+    }
+  }
+  const std::lock_guard lock(mutex_);
+  if (!resources_) return;
+  resources_->group->leave();
+  if (resources_->link) resources_->link->leave();
+  if (resources_->place) resources_->place->leave_behind();
+  resources_->directory.release();
+  left_ = true;
 }
 
 NativeInstance::~NativeInstance() {
   try {
-    remove();
+    if (!left_) remove();
   } catch (const std::exception&) {  // NOLINT: a destructor; the next agent's search for orphans finds what stayed
   }
   process_->on_end({});
@@ -128,7 +156,8 @@ void NativeInstance::has_ended(const End& end) {
   const std::lock_guard lock(mutex_);
   if (!resources_ || !resources_->group) return;
   // An instance ends with its first process. A PID namespace and a guest's kernel see to that; metal has neither.
-  if (!plan_.isolation.pid) resources_->group->kill_all(Deadline::in(1s));
+  // Nor does anything where its launcher is gone.
+  if (!plan_.isolation.pid || !end.known) resources_->group->kill_all(Deadline::in(1s));
   // The kernel may have chosen a child, and the first process failed for it: a shell ends with its child's code.
   const bool by_kernel = end.exit.signaled ? end.exit.code == SIGKILL && !killed_ : end.exit.code != 0 && !asked_;
   if (by_kernel) oom_ = resources_->group->usage().oom_kills.value_or(0) > 0;
@@ -142,7 +171,7 @@ Exit NativeInstance::exit_of(const End& end) const {
 
 Usage NativeInstance::usage() const {
   // Before our lock is taken: the process holds its own when it calls has_ended().
-  const auto end = state_ == State::exited ? process_->wait(Deadline::in(0ns)) : std::nullopt;
+  const auto end = state_ == State::exited ? process_->ending() : std::nullopt;
   const std::lock_guard lock(mutex_);
   if (!resources_ || !resources_->group) return last_usage_;
   Usage usage = resources_->group->usage();
@@ -217,6 +246,25 @@ NativeInstance::GroupFds NativeInstance::group_fds() const {
   return copies;
 }
 
+/// Noted as long as it lives, so that leave() can end it.
+class NativeInstance::RunningExec {
+ public:
+  RunningExec(NativeInstance& instance, const std::string& key) : instance_(instance), key_(key) {
+    const std::lock_guard lock(instance_.mutex_);
+    instance_.execs_.insert(key_);
+  }
+  RunningExec(const RunningExec&) = delete;
+  RunningExec& operator=(const RunningExec&) = delete;
+  ~RunningExec() {
+    const std::lock_guard lock(instance_.mutex_);
+    instance_.execs_.erase(key_);
+  }
+
+ private:
+  NativeInstance& instance_;
+  const std::string key_;
+};
+
 ExecResult NativeInstance::exec(const std::vector<std::string>& command, Deadline deadline) {
   if (command.empty()) throw Error(Code::invalid, who_ + ": exec without a command");
   if (state_ != State::running) throw Error(Code::conflict, who_ + " is not running");
@@ -236,6 +284,7 @@ ExecResult NativeInstance::exec(const std::vector<std::string>& command, Deadlin
   fds.out = out.write.get();
   fds.err = err.write.get();
   Launcher& launcher = *launcher_;
+  const RunningExec running(*this, plan.key);
   const auto process = launcher.start(plan, fds, who_ + ": exec", deadline);
   out.write.reset();
   err.write.reset();

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 
 #include "container/launcher.h"
@@ -25,7 +26,11 @@ class InstanceLink {
   InstanceLink(const InstanceLink&) = delete;
   InstanceLink& operator=(const InstanceLink&) = delete;
   ~InstanceLink();
+  /// The link of a dead agent's instance, ours from now on.
+  InstanceLink(const std::string& instance_id, netlink::Subnet subnet);
   void remove();
+  void leave() { left_ = true; }
+  const netlink::Subnet& subnet() const { return subnet_; }
   int netns() const { return netns_.get(); }
   const std::string& host_name() const { return host_name_; }
   const std::string& address() const { return subnet_.instance; }
@@ -34,6 +39,7 @@ class InstanceLink {
   std::string host_name_;
   Fd netns_;
   netlink::Subnet subnet_;
+  bool left_ = false;
 };
 
 /// A network namespace with nothing but its loopback, up. The calling thread is in it from then on, so it is a thread made for this.
@@ -71,6 +77,7 @@ class NativeInstance final : public Instance {
   ExecResult exec(const std::vector<std::string>& command, Deadline deadline) override;
   Exit stop(std::chrono::nanoseconds grace) override;
   void remove() override;
+  void leave() override;
 
  private:
   void has_ended(const End& end);
@@ -87,6 +94,9 @@ class NativeInstance final : public Instance {
   std::atomic<bool> asked_ = false;   // by a signal of ours: its exit code may be the answer
   std::atomic<bool> killed_ = false;  // by us: its SIGKILL is not the kernel's
   std::atomic<unsigned> next_exec_ = 0;
+  bool left_ = false;
+  std::set<std::string> execs_;  // keys of those that run; under mutex_
+  class RunningExec;
   struct GroupFds {
     std::vector<Fd> tasks;
     Fd directory;

@@ -162,6 +162,14 @@ std::optional<Kind> kind_of(std::string_view message) {
   return static_cast<Kind>(first);
 }
 
+std::optional<StartOfHello> decode_start_of_hello(std::string_view bytes) {
+  StartOfHello start;
+  if (kind_of(bytes) != Kind::hello || bytes.size() < 1 + sizeof start.version + sizeof start.pid) return std::nullopt;
+  std::memcpy(&start.version, bytes.data() + 1, sizeof start.version);
+  std::memcpy(&start.pid, bytes.data() + 1 + sizeof start.version, sizeof start.pid);
+  return start;
+}
+
 std::string encode(const StartRequest& message) { return write(Kind::start, message); }
 std::string encode(const SignalRequest& message) { return write(Kind::signal, message); }
 std::string encode(const Forget& message) { return write(Kind::forget, message); }

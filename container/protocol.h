@@ -117,6 +117,13 @@ struct LogGrew {
   bool operator==(const LogGrew&) const = default;
 };
 
+/// What every version of a hello begins with: a byte of Kind::hello, then these two numbers.
+struct StartOfHello {
+  std::uint32_t version = 0;
+  std::int32_t pid = 0;
+};
+std::optional<StartOfHello> decode_start_of_hello(std::string_view bytes);
+
 std::string encode(const StartRequest& message);
 std::string encode(const SignalRequest& message);
 std::string encode(const Forget& message);

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "core/error.h"
+#include "core/instance_dir.h"
 
 namespace tare {
 
@@ -13,6 +14,13 @@ std::string_view name(State state) noexcept {
   constexpr std::array<std::string_view, 5> kNames = {"created", "running", "paused", "exited", "removed"};
   return kNames[static_cast<std::size_t>(state)];
 }
+
+std::unique_ptr<Instance> Backend::start_kept(InstanceDir directory, const Workload& workload, Timeline& timeline) {
+  directory.remove();
+  return start(workload, timeline);
+}
+
+std::unique_ptr<Instance> Backend::adopt(InstanceDir&, const Workload&, Timeline&) { return nullptr; }
 
 std::string new_instance_id() {
   std::array<unsigned char, 6> random{};

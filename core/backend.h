@@ -18,6 +18,8 @@
 
 namespace tare {
 
+class InstanceDir;
+
 /// What a backend can do on this host, and how well.
 struct Probe {
   bool able = false;
@@ -65,6 +67,9 @@ class Instance {
   virtual Exit stop(std::chrono::nanoseconds grace) = 0;
   /// Ends it if need be and removes every trace; marks `removed`. Idempotent. Throws Error naming what could not be removed.
   virtual void remove() = 0;
+  /// The agent ends and a kept instance goes on without it: what follows is only this object's destruction, which then removes nothing.
+  /// An instance that cannot outlive the agent is removed by its destruction all the same.
+  virtual void leave() {}
 };
 
 class Backend {
@@ -78,6 +83,12 @@ class Backend {
   /// Returns when the workload's execve succeeded. Marks prepared … executed (`requested` is the caller's); later marks follow as they
   /// happen, so the timeline must outlive the instance. Throws Error with the failing step in its sentence; nothing is left then.
   virtual std::unique_ptr<Instance> start(const Workload& workload, Timeline& timeline) = 0;
+  /// start() of an instance that may outlive the agent. `directory` names it; whatever adopt() will need is in there before anything else
+  /// is made. A backend without this (details["survives_agent"] of its Probe is absent) drops the directory and does what start() does.
+  virtual std::unique_ptr<Instance> start_kept(InstanceDir directory, const Workload& workload, Timeline& timeline);
+  /// The kept instance of a dead agent, as it is now, or as it ended. Null when this backend keeps none. Throws Error when something of it
+  /// is missing; what is left is then the caller's to remove.
+  virtual std::unique_ptr<Instance> adopt(InstanceDir& directory, const Workload& workload, Timeline& timeline);
 };
 
 /// A new instance id.

@@ -51,9 +51,12 @@ class ControlGroup {
   /// not take; all are then as they were before. Not for a start: it may move processes by pid into a further hierarchy.
   virtual void update(const Limits& limits) = 0;
   virtual void freeze() = 0;
+  virtual bool frozen() const = 0;
   virtual void thaw() = 0;
   /// SIGKILL to all in the group until it is empty or the deadline passes; true when empty.
   virtual bool kill_all(Deadline deadline) = 0;
+  /// Gives up ownership: group and processes stay when this owner dies.
+  virtual void leave() = 0;
 };
 
 /// Makes control groups. Thread-safe.
@@ -69,6 +72,8 @@ class ControlGroups {
   std::unique_ptr<ControlGroup> create(const std::string& instance_id, const Limits& limits) {
     return create(instance_id, limits, std::nullopt);
   }
+  /// The group of a dead owner's instance, which was made with `limits`; ours from now on. Throws Error when it is gone.
+  virtual std::unique_ptr<ControlGroup> adopt(const std::string& instance_id, const Limits& limits) = 0;
   /// Instance ids that have a group on this host, whoever made it.
   virtual std::vector<std::string> ids() const = 0;
   /// Kills what lives in the group of a dead owner's instance and removes it in every hierarchy. Throws Error naming what stayed.

@@ -30,6 +30,11 @@ std::optional<std::string> start_time(const std::string& pid) {
   return stat->substr(at + 1, stat->find(' ', at + 1) - at - 1);
 }
 
+std::string ourselves() {
+  const std::string pid = std::to_string(::getpid());
+  return pid + " " + start_time(pid).value_or("0") + "\n";
+}
+
 constexpr std::string_view kUnfinished = ".new-";  // before an id, while the directory has no owner yet
 
 /// Its maker may be at work: it takes microseconds.
@@ -51,9 +56,8 @@ InstanceDir::InstanceDir(const Paths& paths, const std::string& instance_id) : p
     throw Error(code_of_errno(number), errno_text("make directory " + path_.string(), number));
   }
   try {
-    const std::string pid = std::to_string(::getpid());
     const Fd fd = open_file(unfinished / "owner", O_WRONLY | O_CREAT | O_EXCL);
-    write_all(fd.get(), pid + " " + start_time(pid).value_or("0") + "\n", (unfinished / "owner").string());
+    write_all(fd.get(), ourselves(), (unfinished / "owner").string());
     if (::renameat2(AT_FDCWD, unfinished.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) != 0) {
       throw_errno("make directory " + path_.string());
     }
@@ -74,6 +78,22 @@ void InstanceDir::remove() {
   if (path_.empty()) return;
   remove_tree(path_);
   path_.clear();
+}
+
+InstanceDir InstanceDir::adopt(const Paths& paths, const std::string& instance_id) {
+  InstanceDir directory;
+  write_beside(paths.instances() / instance_id, "owner", ourselves());
+  directory.path_ = paths.instances() / instance_id;
+  return directory;
+}
+
+void InstanceDir::write(const std::string& file, std::string_view content) const { write_beside(path_, file, content); }
+
+void write_beside(const fs::path& directory, const std::string& file, std::string_view content) {
+  const fs::path unfinished = directory / ("." + file + ".new");
+  const Fd fd = open_file(unfinished, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  write_all(fd.get(), content, unfinished.string());
+  if (::rename(unfinished.c_str(), (directory / file).c_str()) != 0) throw_errno("write " + (directory / file).string());
 }
 
 std::vector<std::string> orphaned_instances(const Paths& paths) {

@@ -32,6 +32,7 @@ class RecordingGroups final : public ControlGroups {
     made_.push_back(id);
     return real_->create(id, limits, devices);
   }
+  std::unique_ptr<ControlGroup> adopt(const std::string& id, const Limits& limits) override { return real_->adopt(id, limits); }
   std::vector<std::string> ids() const override { return real_->ids(); }
   void remove_leftover(const std::string& id) override { real_->remove_leftover(id); }
   std::vector<std::string> left() const {

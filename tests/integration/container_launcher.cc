@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The launcher process: what it keeps when its agent goes, and what it takes along.
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -118,8 +119,42 @@ TEST_F(LauncherTest, ItsDeathIsToldToWhoWaits) {
   const auto process = run(*launcher, plan({"pause"}, isolated()));
   ::kill(launcher->pid(), SIGKILL);
   EXPECT_THROW(process->wait(Deadline::in(5s)), Error);
-  EXPECT_THROW(run(*launcher, plan({"pause"}, isolated()), 1s), Error);
   ::kill(process->pid(), SIGKILL);
+  const auto next = run(*launcher, plan({"pause"}, isolated()));  // by a new launcher
+  EXPECT_TRUE(is_alive(next->pid()));
+}
+
+TEST_F(LauncherTest, OneOfAnotherVersionIsEndedAndNothingOfItIsBelieved) {
+  std::filesystem::create_directories(paths.run);
+  const pid_t other = ::fork();
+  if (other == 0) {
+    ::prctl(PR_SET_NAME, "tare-launcher");
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int listener = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    (paths.run / "launcher.sock").string().copy(address.sun_path, sizeof address.sun_path - 1);
+    if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(listener, 1) != 0) ::_exit(1);
+    const int connection = ::accept(listener, nullptr, nullptr);
+    std::string hello = encode(Hello{kProtocolVersion + 1, ::getpid(), {}});
+    hello += "what only that version understands";
+    ::send(connection, hello.data(), hello.size(), 0);
+    for (;;) ::pause();
+  }
+  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(paths.run / "launcher.sock"); }));
+  ::usleep(20'000);  // from bind to listen
+  const auto launcher = Launcher::connect(paths);
+  EXPECT_NE(launcher->pid(), other);
+  int status = 0;
+  ASSERT_EQ(::waitpid(other, &status, 0), other);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+  const auto process = launcher->find_or_gone("t000000000001", (paths.run / "no-log").string());
+  try {
+    process->wait(Deadline::in(1s));
+    FAIL() << "nobody can know how it ended";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.sentence(), HasSubstr("another version of tare"));
+  }
 }
 
 double cpu_seconds(pid_t pid) {

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Instances that clients start, with the real backends: needs root.
 if(TARGET tare)
-  tare_test(integration_instances SOURCES ${CMAKE_CURRENT_LIST_DIR}/instances_run.cc LINKS tare_agent tare_test_support LABELS integration
+  tare_test(integration_instances SOURCES ${CMAKE_CURRENT_LIST_DIR}/instances_run.cc
+    ${CMAKE_CURRENT_LIST_DIR}/instances_survive.cc LINKS tare_agent tare_test_support LABELS integration
             TIMEOUT 300)
   add_dependencies(integration_instances tare tare-launcher probe)
 endif()

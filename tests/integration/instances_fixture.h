@@ -31,7 +31,9 @@ class InstancesTest : public testing::Test {
     start_agent();
   }
   void TearDown() override {
-    if (agent_) stop_agent();
+    if (!agent_) return;
+    for (const auto& entry : std::filesystem::directory_iterator(paths_.instances())) tare({"rm", "--force", entry.path().filename()});
+    stop_agent();
   }
 
   Child spawn(const std::vector<std::string>& arguments, int out = -1, int err = -1, int in = -1) const {
@@ -103,6 +105,12 @@ class InstancesTest : public testing::Test {
       if (condition()) return true;
     }
     return condition();
+  }
+  /// What is on this host, but for the agent that a test may replace.
+  Census left() const {
+    Census found = census(paths_);
+    found.programs.clear();
+    return found;
   }
   std::string one(const std::string& name) const { return client().get("/tare/v1/instances/" + name); }
 

@@ -83,7 +83,8 @@ std::set<std::string> programs() {
     const fs::path program = fs::read_symlink("/proc/" + pid + "/exe", gone);
     // A launcher that listens outlives its agents for a while, by design.
     if (try_read_file("/proc/" + pid + "/cmdline").value_or("").find("--listen") != std::string::npos) continue;
-    if (program == TARE_BINARY_DIR "/bin/tare" || program == TARE_BINARY_DIR "/libexec/tare/tare-launcher") {
+    if (program == TARE_BINARY_DIR "/bin/tare" || program == TARE_BINARY_DIR "/bin/tare-agent" ||
+        program == TARE_BINARY_DIR "/libexec/tare/tare-launcher") {
       found.insert(pid + " " + program.filename().string());
     }
   }
