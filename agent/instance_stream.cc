@@ -97,7 +97,10 @@ class LogSource final : public InstanceSource {
 
 class AttachSource final : public InstanceSource {
  public:
-  AttachSource(Instances& instances, std::shared_ptr<LiveInstance> live) : InstanceSource(std::move(live)), instances_(instances) {}
+  AttachSource(Instances& instances, std::shared_ptr<LiveInstance> live) : InstanceSource(std::move(live)), instances_(instances) {
+    cursor_.follows = true;  // a slow client holds the workload up; it loses nothing
+    live_->instance().log().follow();
+  }
   std::string head() override {
     return stream_head("101 UPGRADED", "application/vnd.docker.multiplexed-stream",
                        "Connection: Upgrade\r\nUpgrade: tcp\r\nLocation: /tare/v1/instances/" + live_->id() + "\r\n");

@@ -102,6 +102,18 @@ Network network_of(const std::optional<Value>& said, const Workload& w) {
   return !w.publish.empty() ? Network::bridge : !w.ports.empty() ? Network::link : Network::none;
 }
 
+LogLimits log_of(const Value& value) {
+  LogLimits log;
+  Map map(value);
+  if (const auto size = map.take("max_size")) {
+    log.max_size = size->bytes();
+    if (log.max_size < 64_KiB) size->fail("'" + size->what() + "' is " + text_of(log.max_size) + " and should be at least 64 KiB");
+  }
+  if (const auto files = map.take("max_files")) log.max_files = static_cast<int>(files->integer(1, 1000));
+  map.finish();
+  return log;
+}
+
 Ready http_of(const Value& value) {
   Ready ready{.kind = Ready::Kind::http, .port = 0, .path = "/", .pattern = {}, .command = {}};
   Map map(value);
@@ -191,6 +203,7 @@ Workload workload_of(const std::string& name, const Value& value, Places::OfWork
     w.hostname = hostname->text();
     check_name(w.hostname, *hostname);
   }
+  if (const auto log = map.take("log")) w.log = log_of(*log);
   if (const auto limits = map.take("limits")) w.limits = limits_of(*limits);
   place.ports = map.take("ports");
   if (place.ports) {

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -104,13 +105,49 @@ void NativeProcess::on_end(std::function<void(const End&)> callback) {
   on_end_ = std::move(callback);
 }
 
+NativeProcess::NativeProcess(std::string key, const std::string& log_path) : key_(std::move(key)), tail_(log_path) {
+  log_.on_read([this] {
+    const std::lock_guard lock(tail_mutex_);
+    pump();
+  });
+}
+
 void NativeProcess::grew(std::uint64_t size, bool closed) {
   const std::lock_guard lock(tail_mutex_);
-  tail_.read_to(size, log_);
-  if (closed) log_.close();
+  told_ = std::max(told_, size);
+  told_closed_ = told_closed_ || closed;
+  pump();
+}
+
+void NativeProcess::pump() {
+  constexpr Bytes kMostUnread = 4_MiB;
+  constexpr std::uint64_t kStep = kLogWindow / 4;
+  bool all_read = false;
+  std::optional<Bytes> unread;
+  while ((unread = log_.unread()).value_or(0_MiB) < kMostUnread || in_haste_) {
+    if (all_read = !tail_.read_one(told_, log_); all_read) break;
+  }
+  if (all_read && told_closed_) log_.close();
+  if (!unread || !acknowledge_ || tail_.position() - acknowledged_.value_or(0) < (acknowledged_ ? kStep : 0)) return;
+  acknowledged_ = tail_.position();
+  acknowledge_(*acknowledged_);
+}
+
+void NativeProcess::finish_log() {
+  const std::lock_guard lock(tail_mutex_);
+  told_closed_ = in_haste_ = true;
+  pump();
+}
+
+// At the end, where the launcher could not write it either.
+void NativeProcess::tell_loss(const Ended& message) {
+  grew(message.log_size, false);
+  log_.append(Stream::err, "tare: " + std::to_string(message.log_lost) + " bytes of output are lost: the log could not be written\n",
+              Instant{message.at});
 }
 
 void NativeProcess::ended(const Ended& message) {
+  if (message.log_lost > 0) tell_loss(message);
   grew(message.log_size, !message.log_open);
   const std::lock_guard lock(mutex_);
   if (end_) return;
@@ -125,7 +162,7 @@ void NativeProcess::ended(const Ended& message) {
 }
 
 void NativeProcess::lost(const std::string& why) {
-  log_.close();
+  grew(0, true);
   const std::lock_guard lock(mutex_);
   if (end_ || lost_) return;
   lost_ = why;
@@ -135,7 +172,7 @@ void NativeProcess::lost(const std::string& why) {
 
 std::shared_ptr<NativeProcess> NativeProcess::gone(std::string key, const std::string& log_path, const std::string& why) {
   auto process = std::make_shared<NativeProcess>(std::move(key), log_path);
-  if (::access(log_path.c_str(), F_OK) == 0) process->grew(UINT64_MAX, true);
+  if (std::filesystem::exists(std::filesystem::path(log_path).parent_path())) process->grew(UINT64_MAX, true);
   process->lost(why);
   return process;
 }
@@ -231,6 +268,7 @@ void Launcher::take(const Hello& hello) {
   processes_.clear();  // those of a launcher before have been told that they are lost
   for (const Known& entry : hello.known) {
     auto process = std::make_shared<NativeProcess>(entry.key, entry.log);
+    acknowledge_by_us(*process);
     process->pid_ = entry.pid;
     process->launched_ = Instant{entry.launched};
     process->executed_ = Instant{entry.executed};
@@ -365,6 +403,7 @@ std::shared_ptr<NativeProcess> Launcher::start(const Plan& plan, const PlanFds& 
   if (request.streams) passed.insert(passed.end(), {fds.out, fds.err});
 
   auto process = std::make_shared<NativeProcess>(plan.key, plan.log);
+  acknowledge_by_us(*process);
   connect_if_gone();
   {
     const std::lock_guard lock(mutex_);
@@ -439,6 +478,15 @@ void Launcher::end_unclaimed(const std::set<std::string>& instances) {
     }
     forget(process->key());
   }
+}
+
+void Launcher::acknowledge_by_us(NativeProcess& process) {
+  process.acknowledge_ = [this, key = process.key()](std::uint64_t position) {
+    try {
+      send(encode(LogRead{key, position}));
+    } catch (const Error&) {  // NOLINT: it is gone; nobody waits
+    }
+  };
 }
 
 std::vector<std::shared_ptr<NativeProcess>> Launcher::known() {

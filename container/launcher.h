@@ -36,7 +36,7 @@ struct End {
 /// One process of the launcher as the agent sees it. Shared by its owner and the launcher's reader thread; thread-safe.
 class NativeProcess {
  public:
-  NativeProcess(std::string key, const std::string& log_path) : key_(std::move(key)), tail_(log_path) {}
+  NativeProcess(std::string key, const std::string& log_path);
   /// One that no launcher knows any more, with all that is in its log.
   static std::shared_ptr<NativeProcess> gone(std::string key, const std::string& log_path, const std::string& why);
   const std::string& key() const { return key_; }
@@ -51,11 +51,16 @@ class NativeProcess {
   std::optional<End> ending();
   /// Called once, on the reader thread, when it ends; at once when it has ended. An empty one ends the calls: none runs after it returns.
   void on_end(std::function<void(const End&)> callback);
+  /// Nothing more will come, and the log's files are about to go: the rest is read at once, whoever follows.
+  void finish_log();
 
  private:
   friend class Launcher;
   void grew(std::uint64_t size, bool closed);
+  /// Reads what is there into the log, but does not outrun who follows it. Under tail_mutex_.
+  void pump();
   void ended(const Ended& message);
+  void tell_loss(const Ended& message);
   void lost(const std::string& why);
 
   std::string key_;
@@ -65,6 +70,11 @@ class NativeProcess {
   Log log_;
   std::mutex tail_mutex_;
   LogTail tail_;
+  std::uint64_t told_ = 0;  // how far the log has grown
+  bool told_closed_ = false;
+  bool in_haste_ = false;                      // the files are about to go: read on, whoever follows
+  std::optional<std::uint64_t> acknowledged_;  // how far the launcher knows that a follower has read
+  std::function<void(std::uint64_t)> acknowledge_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<End> end_;
@@ -118,6 +128,7 @@ class Launcher {
   void listen();
   void dispatch(std::string_view message);
   void send(const std::string& message, const std::vector<int>& fds = {});
+  void acknowledge_by_us(NativeProcess& process);
   Reply ask(std::uint64_t request, const std::string& message, const std::vector<int>& fds, Deadline deadline);
   std::shared_ptr<NativeProcess> find(const std::string& key);
 

@@ -110,7 +110,7 @@ void LauncherLoop::greet(Connection& connection) {
   hello.pid = getpid();
   for (const auto& [key, process] : processes_) {
     if (process->executed == 0) continue;
-    hello.known.push_back({key, process->pid, process->launched, process->executed, process->plan.log, process->log_size,
+    hello.known.push_back({key, process->pid, process->launched, process->executed, process->plan.log, process->log_size(),
                            process->out || process->err, process->ended});
   }
   send(connection.fd.get(), encode(hello));
@@ -120,6 +120,8 @@ void LauncherLoop::drop(int connection) {
   connections_.erase(connection);
   for (auto& [key, process] : processes_) {
     if (process->asked_by == connection) process->asked_by = -1;
+    process->followed = false;
+    hold_streams(*process, false);
   }
 }
 
@@ -166,9 +168,11 @@ void LauncherLoop::obey(int connection, std::string_view message, std::vector<Fd
   StartRequest start_request;
   SignalRequest signal_request;
   Forget forget_request;
+  LogRead log_read_notice;
   if (decode(message, start_request)) return start(connection, start_request, std::move(fds));
   if (decode(message, signal_request)) return signal(connection, signal_request);
   if (decode(message, forget_request)) return forget(forget_request);
+  if (decode(message, log_read_notice)) return log_read(log_read_notice);
   drop(connection);  // not one of ours: nothing it says next can be trusted
 }
 
@@ -213,7 +217,8 @@ void LauncherLoop::launch(Process& process, const StartRequest& request, const s
     setup.out = fds[next++].get();
     setup.err = fds[next++].get();
   } else {
-    process.log = open_log(process.plan.log);
+    process.log = std::make_unique<LogWriter>(process.plan.log, process.plan.log_max_size, process.plan.log_max_files);
+    process.log_open = true;
     std::tie(process.out, out) = make_pipe();
     std::tie(process.err, err) = make_pipe();
     setup.out = out.get();
@@ -299,10 +304,32 @@ void LauncherLoop::read_stream(Process& process, Fd& stream, std::uint32_t numbe
     streams_.erase(stream.get());
     stream.reset();
   } else {
-    const LogFrame frame{static_cast<std::uint32_t>(count), number, monotonic_now()};
-    process.log_size += append_frame(process.log.get(), buffer, frame);
+    process.log->append(buffer, static_cast<std::size_t>(count), number, monotonic_now());
   }
+  if (process.followed && process.log_size() - process.log_read > kLogWindow) hold_streams(process, true);
   tell_log(process);
+}
+
+void LauncherLoop::hold_streams(Process& process, bool held) {
+  if (process.held == held) return;
+  process.held = held;
+  for (const Fd* stream : {&process.out, &process.err}) {
+    if (!*stream) continue;
+    if (held) {
+      epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, stream->get(), nullptr);
+    } else {
+      watch(stream->get(), EPOLLIN);
+    }
+  }
+}
+
+void LauncherLoop::log_read(const LogRead& message) {
+  const auto found = processes_.find(message.key);
+  if (found == processes_.end()) return;
+  Process& process = *found->second;
+  process.followed = true;
+  process.log_read = message.position;
+  if (process.log_size() - process.log_read <= kLogWindow / 2) hold_streams(process, false);
 }
 
 void LauncherLoop::drain(Process& process) {
@@ -313,14 +340,14 @@ void LauncherLoop::drain(Process& process) {
 }
 
 void LauncherLoop::tell_log(Process& process) {
-  const bool closed = process.log && !process.out && !process.err;
-  if (process.executed == 0 || !process.log || (process.log_told == process.log_size && !closed)) return;
+  const bool closed = process.log_open && !process.out && !process.err;
+  if (process.executed == 0 || !process.log_open || (process.log_told == process.log_size() && !closed)) return;
   for (const auto& [fd, connection] : connections_) {
     if (!connection.outgoing.empty()) return;  // too slow to be told of each piece; flush() tells it the rest
   }
-  process.log_told = process.log_size;
-  send_all(encode(LogGrew{process.plan.key, process.log_size, closed}));
-  if (closed) process.log.reset();
+  process.log_told = process.log_size();
+  send_all(encode(LogGrew{process.plan.key, process.log_size(), closed}));
+  if (closed) process.log_open = false;
 }
 
 void LauncherLoop::reap() {
@@ -359,8 +386,9 @@ void LauncherLoop::end(Process& process) {
                         now,
                         static_cast<std::uint64_t>(used.ru_nvcsw),
                         static_cast<std::uint64_t>(used.ru_nivcsw),
-                        process.log_size,
-                        process.out || process.err};
+                        process.log_size(),
+                        process.out || process.err,
+                        process.log ? process.log->lost() : 0};
   send_all(encode(*process.ended));
   if (process.forgotten) erase(key);
 }

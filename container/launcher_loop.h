@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "container/child.h"
+#include "container/log_writer.h"
 #include "container/protocol.h"
 #include "core/fd.h"
 
@@ -40,9 +41,13 @@ class LauncherLoop {
     Fd report;
     Fd out;
     Fd err;
-    Fd log;
-    std::uint64_t log_size = 0;
-    std::uint64_t log_told = 0;  // size of the last notice
+    std::unique_ptr<LogWriter> log;  // null with a plan that brought descriptors
+    bool log_open = false;           // a stream may bring more
+    std::uint64_t log_told = 0;      // size of the last notice
+    bool followed = false;           // the workload waits for who reads its log
+    std::uint64_t log_read = 0;
+    bool held = false;  // its streams are not read now
+    std::uint64_t log_size() const { return log ? log->size() : 0; }
     std::optional<Ended> ended;
     bool forgotten = false;  // nobody asks for its end any more
   };
@@ -69,6 +74,8 @@ class LauncherLoop {
   void read_stream(Process& process, Fd& stream, std::uint32_t number);
   void drain(Process& process);
   void tell_log(Process& process);
+  void log_read(const LogRead& message);
+  void hold_streams(Process& process, bool held);
   void reap();
   void end(Process& process);
   void end_everything();

@@ -4,38 +4,78 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstring>
+#include <charconv>
+#include <filesystem>
 
 #include "container/protocol.h"
 
 namespace tare::container {
+namespace {
+
+constexpr std::uint32_t kLargestFrame = 64 * 1024;  // twice what the launcher reads at once
+
+}  // namespace
 
 void LogTail::read_to(std::uint64_t size, Log& log) {
-  constexpr std::uint32_t kLargestFrame = 64 * 1024;  // twice what the launcher reads at once
-  if (!file_ && size > 0 && !broken_) {
-    file_ = Fd(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file_) {  // removed with the instance by an agent that found it without an owner
-      broken_ = true;
-      log.append(Stream::err, "tare: the log file cannot be opened; what was in it is lost\n", Instant::now());
-      return;
-    }
+  while (read_one(size, log)) {
   }
-  std::string buffer;
-  while (!broken_ && position_ + sizeof(LogFrame) <= size) {
-    LogFrame frame;
-    if (pread(file_.get(), &frame, sizeof frame, static_cast<off_t>(position_)) != sizeof frame) return;
-    if (frame.size > kLargestFrame || frame.stream < 1 || frame.stream > 2) {
-      broken_ = true;
-      log.append(Stream::err, "tare: the log file is damaged; what follows is lost\n", Instant::now());
-      return;
-    }
-    buffer.resize(frame.size);
-    const ssize_t got = pread(file_.get(), buffer.data(), frame.size, static_cast<off_t>(position_ + sizeof frame));
-    if (got != static_cast<ssize_t>(frame.size)) return;
-    log.append(frame.stream == 1 ? Stream::out : Stream::err, buffer, Instant{frame.at});
-    position_ += sizeof frame + frame.size;
+}
+
+/// The first position at or behind ours with which a file begins.
+std::optional<std::uint64_t> LogTail::next_file() const {
+  const std::filesystem::path path(path_);
+  const std::string prefix = path.filename().string() + ".";
+  std::optional<std::uint64_t> next;
+  std::error_code gone;
+  for (const auto& entry : std::filesystem::directory_iterator(path.parent_path(), gone)) {
+    const std::string name = entry.path().filename();
+    if (!name.starts_with(prefix)) continue;
+    std::uint64_t begin = 0;
+    const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), begin);
+    if (error == std::errc() && end == name.data() + name.size() && begin >= position_ && begin < next.value_or(UINT64_MAX)) next = begin;
   }
+  return next;
+}
+
+// False when there is none (yet).
+bool LogTail::open_file(Log& log) {
+  const auto next = next_file();
+  if (!next) {
+    if (position_ > 0) return false;
+    broken_ = true;  // removed with the instance by an agent that found it without an owner
+    log.append(Stream::err, "tare: the log file cannot be opened; what was in it is lost\n", Instant::now());
+    return false;
+  }
+  Fd file(::open((path_ + "." + std::to_string(*next)).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return false;
+  if (*next > position_) {
+    log.append(Stream::err, "tare: " + std::to_string(*next - position_) + " bytes of the log are no longer kept\n", Instant::now());
+  }
+  file_ = std::move(file);
+  begin_ = position_ = *next;
+  return true;
+}
+
+bool LogTail::read_one(std::uint64_t size, Log& log) {
+  if (broken_ || position_ + sizeof(LogFrame) > size) return false;
+  if (!file_ && !open_file(log)) return false;
+  LogFrame frame;
+  ssize_t got = ::pread(file_.get(), &frame, sizeof frame, static_cast<off_t>(position_ - begin_));
+  if (got == 0 && position_ > begin_ && open_file(log)) {  // that file was full
+    got = ::pread(file_.get(), &frame, sizeof frame, static_cast<off_t>(position_ - begin_));
+  }
+  if (got != sizeof frame) return false;
+  if (frame.size > kLargestFrame || frame.stream < 1 || frame.stream > 3) {
+    broken_ = true;
+    log.append(Stream::err, "tare: the log file is damaged; what follows is lost\n", Instant::now());
+    return false;
+  }
+  std::string bytes(frame.size, '\0');
+  got = ::pread(file_.get(), bytes.data(), frame.size, static_cast<off_t>(position_ - begin_ + sizeof frame));
+  if (got != static_cast<ssize_t>(frame.size)) return false;
+  log.append(frame.stream == 1 ? Stream::out : Stream::err, bytes, Instant{frame.at});
+  position_ += sizeof frame + frame.size;
+  return true;
 }
 
 }  // namespace tare::container

@@ -202,6 +202,8 @@ Plan NativeBackend::plan_of(const Workload& workload, const image::Image& image,
   const fs::path directory = parts_->paths.instances() / id;
   plan.root = fs::absolute(directory / "merged");
   plan.log = fs::absolute(directory / "log");
+  plan.log_max_size = workload.log.max_size.count;
+  plan.log_max_files = static_cast<std::uint32_t>(workload.log.max_files);
   return plan;
 }
 

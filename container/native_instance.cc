@@ -69,6 +69,15 @@ bool collect(NativeProcess& process, Fd out, Fd err, ExecResult& result, Deadlin
   return process.wait(deadline).has_value();
 }
 
+/// Nothing when the link is gone: that of an adopted instance ends with its process.
+std::optional<netlink::Counters> counters_of(const std::string& interface) {
+  try {
+    return netlink::counters(interface);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 Fd become_network_namespace() {
@@ -177,10 +186,10 @@ Usage NativeInstance::usage() const {
   Usage usage = resources_->group->usage();
   if (resources_->link || resources_->place) {
     // The host's end sends what the workload receives.
-    const netlink::Counters counters =
-        netlink::counters(resources_->link ? resources_->link->host_name() : resources_->place->place().interface);
-    usage.network_receive = Bytes{counters.transmitted};
-    usage.network_transmit = Bytes{counters.received};
+    if (const auto counters = counters_of(resources_->link ? resources_->link->host_name() : resources_->place->place().interface)) {
+      usage.network_receive = Bytes{counters->transmitted};
+      usage.network_transmit = Bytes{counters->received};
+    }
   }
   if (end) {
     usage.switches_voluntary = usage.switches_voluntary.value_or(0) + end->switches_voluntary;
@@ -343,6 +352,7 @@ void NativeInstance::remove() {
 // What a first call could not remove, a second one tries again: every step leaves out what is gone already.
 void NativeInstance::remove_all() {
   launcher_->forget(id_);
+  process_->finish_log();
   const std::lock_guard lock(mutex_);
   if (resources_->link) resources_->link->remove();
   resources_->link.reset();

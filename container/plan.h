@@ -3,6 +3,7 @@
 // the agent, sent over the launcher's socket. Any thread.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,11 @@ struct Plan {
   std::vector<std::string> arguments;    // argv
   std::vector<std::string> environment;  // KEY=VALUE, complete
   std::string working_directory = "/";
-  std::string hostname;  // with Isolation::uts
-  std::string root;      // directory that the root file system is moved to, in the child's own mount namespace
-  std::string log;       // file that the launcher appends both streams to; empty: the plan brings descriptors
+  std::string hostname;             // with Isolation::uts
+  std::string root;                 // directory that the root file system is moved to, in the child's own mount namespace
+  std::string log;                  // files log.<n>, to which the launcher appends both streams; empty: the plan brings descriptors
+  std::uint64_t log_max_size = 0;   // of one file, in bytes; 0: no limit
+  std::uint32_t log_max_files = 1;  // so many stay
   Isolation isolation;
   MountPlan mounts;
   bool operator==(const Plan&) const = default;

@@ -114,7 +114,7 @@ void visit(Same<MountPlan> auto& m, auto& field) {
 }
 void visit(Same<Plan> auto& m, auto& field) {
   field(m.key), field(m.join), field(m.program), field(m.arguments), field(m.environment), field(m.working_directory);
-  field(m.hostname), field(m.root), field(m.log);
+  field(m.hostname), field(m.root), field(m.log), field(m.log_max_size), field(m.log_max_files);
   visit(m.isolation, field);
   visit(m.mounts, field);
 }
@@ -127,7 +127,7 @@ void visit(Same<SignalRequest> auto& m, auto& field) { field(m.request), field(m
 void visit(Same<Forget> auto& m, auto& field) { field(m.key); }
 void visit(Same<Ended> auto& m, auto& field) {
   field(m.key), field(m.wait_status), field(m.at), field(m.switches_voluntary), field(m.switches_involuntary);
-  field(m.log_size), field(m.log_open);
+  field(m.log_size), field(m.log_open), field(m.log_lost);
 }
 void visit(Same<Known> auto& m, auto& field) {
   field(m.key), field(m.pid), field(m.launched), field(m.executed), field(m.log), field(m.log_size), field(m.log_open);
@@ -137,6 +137,7 @@ void visit(Same<Hello> auto& m, auto& field) { field(m.version), field(m.pid), f
 void visit(Same<Started> auto& m, auto& field) { field(m.request), field(m.pid), field(m.launched), field(m.executed); }
 void visit(Same<Refused> auto& m, auto& field) { field(m.request), field(m.step), field(m.error), field(m.detail); }
 void visit(Same<Done> auto& m, auto& field) { field(m.request); }
+void visit(Same<LogRead> auto& m, auto& field) { field(m.key), field(m.position); }
 void visit(Same<LogGrew> auto& m, auto& field) { field(m.key), field(m.size), field(m.closed); }
 
 template <typename T>
@@ -158,7 +159,7 @@ bool read(Kind kind, std::string_view bytes, T& message) {
 std::optional<Kind> kind_of(std::string_view message) {
   if (message.empty()) return std::nullopt;
   const auto first = static_cast<std::uint8_t>(message[0]);
-  if (first < static_cast<std::uint8_t>(Kind::start) || first > static_cast<std::uint8_t>(Kind::exited)) return std::nullopt;
+  if (first < static_cast<std::uint8_t>(Kind::start) || first > static_cast<std::uint8_t>(Kind::log_read)) return std::nullopt;
   return static_cast<Kind>(first);
 }
 
@@ -178,6 +179,7 @@ std::string encode(const Started& message) { return write(Kind::started, message
 std::string encode(const Refused& message) { return write(Kind::refused, message); }
 std::string encode(const Done& message) { return write(Kind::done, message); }
 std::string encode(const LogGrew& message) { return write(Kind::log, message); }
+std::string encode(const LogRead& message) { return write(Kind::log_read, message); }
 std::string encode(const Ended& message) { return write(Kind::exited, message); }
 
 bool decode(std::string_view bytes, StartRequest& message) {
@@ -190,6 +192,7 @@ bool decode(std::string_view bytes, Started& message) { return read(Kind::starte
 bool decode(std::string_view bytes, Refused& message) { return read(Kind::refused, bytes, message); }
 bool decode(std::string_view bytes, Done& message) { return read(Kind::done, bytes, message); }
 bool decode(std::string_view bytes, LogGrew& message) { return read(Kind::log, bytes, message); }
+bool decode(std::string_view bytes, LogRead& message) { return read(Kind::log_read, bytes, message); }
 bool decode(std::string_view bytes, Ended& message) { return read(Kind::exited, bytes, message); }
 
 }  // namespace tare::container

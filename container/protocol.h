@@ -14,7 +14,7 @@
 
 namespace tare::container {
 
-constexpr std::uint32_t kProtocolVersion = 1;
+constexpr std::uint32_t kProtocolVersion = 2;
 constexpr std::size_t kLargestMessage = 512 * 1024;
 constexpr std::size_t kMostDescriptors = 96;
 
@@ -28,6 +28,7 @@ enum class Kind : std::uint8_t {
   done,       // launcher → agent: the signal is sent
   log,        // launcher → agent: the log file has grown to `size`
   exited,     // launcher → agent
+  log_read,   // agent → launcher: somebody follows the log and has come this far
 };
 std::optional<Kind> kind_of(std::string_view message);
 
@@ -67,6 +68,7 @@ struct Ended {
   std::uint64_t switches_involuntary = 0;
   std::uint64_t log_size = 0;  // all output that had arrived by then is in the log file up to here
   bool log_open = false;       // a descendant still holds a stream
+  std::uint64_t log_lost = 0;  // bytes that could not be written to the log, and that it does not tell of
   bool operator==(const Ended&) const = default;
 };
 
@@ -117,6 +119,14 @@ struct LogGrew {
   bool operator==(const LogGrew&) const = default;
 };
 
+/// From the first one on the launcher lets the workload wait while kLogWindow bytes of its log are unread. Ends with the connection.
+struct LogRead {
+  std::string key;
+  std::uint64_t position = 0;
+  bool operator==(const LogRead&) const = default;
+};
+constexpr std::uint64_t kLogWindow = 1 << 20;
+
 /// What every version of a hello begins with: a byte of Kind::hello, then these two numbers.
 struct StartOfHello {
   std::uint32_t version = 0;
@@ -133,6 +143,7 @@ std::string encode(const Refused& message);
 std::string encode(const Done& message);
 std::string encode(const LogGrew& message);
 std::string encode(const Ended& message);
+std::string encode(const LogRead& message);
 
 /// False when the bytes are not exactly one message of that kind; `message` is then unspecified.
 bool decode(std::string_view bytes, StartRequest& message);
@@ -144,11 +155,12 @@ bool decode(std::string_view bytes, Refused& message);
 bool decode(std::string_view bytes, Done& message);
 bool decode(std::string_view bytes, LogGrew& message);
 bool decode(std::string_view bytes, Ended& message);
+bool decode(std::string_view bytes, LogRead& message);
 
 /// The head of each piece of output in a log file.
 struct LogFrame {
   std::uint32_t size = 0;    // bytes that follow
-  std::uint32_t stream = 0;  // 1 stdout, 2 stderr
+  std::uint32_t stream = 0;  // 1 stdout, 2 stderr, 3 a sentence of the launcher's
   std::int64_t at = 0;       // CLOCK_MONOTONIC of the launcher's read
 };
 static_assert(sizeof(LogFrame) == 16);

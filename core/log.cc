@@ -10,6 +10,8 @@ namespace {
 
 constexpr std::size_t kLongestLine = 64 * 1024;
 
+std::uint64_t weight(const LogLine& line) { return line.text.size() + sizeof(LogLine); }
+
 // condition_variable::wait_until on the steady clock, which is CLOCK_MONOTONIC in libstdc++, as Instant is.
 std::chrono::steady_clock::time_point steady(Deadline deadline) {
   return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(deadline.at().nanoseconds));
@@ -50,12 +52,24 @@ void Log::tell(const std::vector<LogLine>& fresh) {
 void Log::push(Stream stream, std::string text, Instant at, bool whole, std::vector<LogLine>& fresh) {
   LogLine line{next_++, at, stream, std::move(text), whole};
   fresh.push_back(line);
-  size_ += line.text.size() + sizeof(LogLine);
+  size_ += weight(line);
+  pushed_ += weight(line);
   lines_.push_back(std::move(line));
   while (size_ > capacity_.count && lines_.size() > 1) {
-    size_ -= lines_.front().text.size() + sizeof(LogLine);
+    if (consumed_ && pushed_ - size_ >= *consumed_) break;  // the follower has yet to read it
+    size_ -= weight(lines_.front());
     lines_.pop_front();
   }
+}
+
+void Log::follow() const {
+  const std::scoped_lock lock(mutex_);
+  consumed_ = pushed_ - size_;
+}
+
+std::optional<Bytes> Log::unread() const {
+  const std::scoped_lock lock(mutex_);
+  return consumed_ ? std::optional(Bytes{pushed_ - *consumed_}) : std::nullopt;
 }
 
 void Log::close() {
@@ -84,6 +98,13 @@ std::vector<LogLine> Log::lines(std::uint64_t number) const {
 }
 
 std::vector<LogPiece> Log::read(LogCursor& cursor) const {
+  const std::uint64_t before = cursor.line;
+  std::vector<LogPiece> pieces = read_pieces(cursor);
+  if (cursor.follows && cursor.line != before && on_read_) on_read_();
+  return pieces;
+}
+
+std::vector<LogPiece> Log::read_pieces(LogCursor& cursor) const {
   constexpr std::size_t kMost = 64 * 1024;
   const std::scoped_lock lock(mutex_);
   const std::uint64_t first = next_ - lines_.size();
@@ -100,6 +121,7 @@ std::vector<LogPiece> Log::read(LogCursor& cursor) const {
     out.push_back({line.stream, line.at, read == 0, line.text.substr(read) + (line.whole ? "\n" : "")});
     read = 0;
     size += out.back().bytes.size();
+    if (cursor.follows && consumed_) *consumed_ += weight(line);
   }
   if (cursor.line < next_) return out;
   for (const Stream stream : {Stream::out, Stream::err}) {

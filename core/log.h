@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,6 +41,7 @@ struct LogCursor {
   std::uint64_t line = 0;                // the first line that was not read whole
   std::array<std::size_t, 2> partial{};  // bytes that were read of the unfinished line of out and err
   std::uint64_t lost = 0;                // lines that were dropped before they were read
+  bool follows = false;                  // it is the reader of Log::follow()
 };
 
 /// Thread-safe. Keeps the newest lines up to a size, counts what it dropped; a line longer than 64 KiB is split.
@@ -66,6 +68,13 @@ class Log {
   std::string text(Stream stream) const;
   /// Waits for a line numbered `number` or higher, or the end of the log. False when the deadline passes first.
   bool wait_for_line(std::uint64_t number, Deadline deadline) const;
+  /// From now on no line is dropped that the reader with the cursor `follows` has not read; who appends should wait while unread() is
+  /// large. At most one such reader.
+  void follow() const;
+  /// What the follower has not read yet, as the capacity counts; nothing without one.
+  std::optional<Bytes> unread() const;
+  /// Called, under no lock, when the follower has read something: set it before there is one.
+  void on_read(std::function<void()> callback) { on_read_ = std::move(callback); }
   /// `callback` is called, from the thread that appends or closes, when there is more to read; it only wakes somebody. unwatch() returns
   /// when none runs any more.
   std::uint64_t watch(std::function<void()> callback) const;
@@ -77,12 +86,15 @@ class Log {
 
  private:
   void push(Stream stream, std::string text, Instant at, bool whole, std::vector<LogLine>& fresh);
+  std::vector<LogPiece> read_pieces(LogCursor& cursor) const;
   void tell(const std::vector<LogLine>& fresh);
 
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   Bytes capacity_;
   std::uint64_t size_ = 0;
+  std::uint64_t pushed_ = 0;                       // of all lines so far, as size_ counts
+  mutable std::optional<std::uint64_t> consumed_;  // how much of that the follower has read
   std::uint64_t next_ = 0;
   std::deque<LogLine> lines_;
   std::string partial_out_;
@@ -90,6 +102,7 @@ class Log {
   Instant newest_;  // arrival of the newest bytes
   bool closed_ = false;
   std::function<void(const LogLine&)> on_line_;
+  std::function<void()> on_read_;
   mutable std::mutex watch_mutex_;
   mutable std::map<std::uint64_t, std::function<void()>> watchers_;
   mutable std::uint64_t next_watcher_ = 1;

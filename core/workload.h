@@ -58,6 +58,13 @@ struct Ready {
   bool operator==(const Ready&) const = default;
 };
 
+/// How much of its output is kept on disk: files of `max_size`, of which the newest `max_files` stay.
+struct LogLimits {
+  Bytes max_size = 10_MiB;
+  int max_files = 3;
+  bool operator==(const LogLimits&) const = default;
+};
+
 /// Which network the workload sees. metal always has the host's.
 enum class Network {
   none,    // loopback only
@@ -99,6 +106,7 @@ struct Workload {
   std::string working_directory;         // empty: the image's, else "/"
   std::string hostname;                  // empty: the instance's id
   Limits limits;
+  LogLimits log;
   std::vector<std::uint16_t> ports;  // TCP ports the workload listens on
   Network network = Network::none;
   std::vector<Publish> publish;

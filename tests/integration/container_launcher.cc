@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The launcher process: what it keeps when its agent goes, and what it takes along.
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -176,10 +177,10 @@ TEST_F(LauncherTest, AnAgentThatWasSlowIsToldTheRestAndTheLauncherSleepsAgain) {
   // It is told of each piece of output until its socket is full: one notice waits, the next ones are left out.
   const Plan p = plan({"lines", "5000000"}, Isolation::none());
   const auto process = run(*launcher, p);
-  while (std::filesystem::file_size(p.log) < 16 << 20) ::usleep(1000);
+  while (std::filesystem::file_size(p.log + ".0") < 16 << 20) ::usleep(1000);
   launcher->signal(p.key, SIGSTOP);
   ::usleep(50'000);
-  const std::uint64_t written = std::filesystem::file_size(p.log);
+  const std::uint64_t written = std::filesystem::file_size(p.log + ".0");
 
   std::string buffer(kLargestMessage, '\0');
   std::uint64_t told = 0;
@@ -210,6 +211,46 @@ TEST_F(LauncherTest, StaysSmall) {
   const auto at = status.find("VmRSS:");
   ASSERT_NE(at, std::string::npos);
   EXPECT_LE(std::stol(status.substr(at + 6)), 2048);
+}
+
+TEST_F(LauncherTest, FullLogsAreBegunAnewWithoutALineLost) {
+  const auto launcher = Launcher::start_private(paths);
+  Plan p = plan({"lines", "200000"}, isolated());
+  p.log_max_size = 256 * 1024;
+  p.log_max_files = 3;
+  const auto process = run(*launcher, p);
+  ASSERT_TRUE(process->wait(Deadline::in(20s)));
+  ASSERT_TRUE(process->log().wait_closed(Deadline::in(5s)));
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(p.log).parent_path())) {
+    if (!entry.path().filename().string().starts_with("log.")) continue;
+    ++files;
+    EXPECT_LE(entry.file_size(), 2 * p.log_max_size + 64 * 1024);
+  }
+  EXPECT_EQ(files, 3U);
+  // A reader that comes late finds whole lines in what is kept.
+  const auto late = NativeProcess::gone(p.key, p.log, "test");
+  const auto lines = late->log().lines();
+  ASSERT_GT(lines.size(), 1000U);
+  EXPECT_THAT(lines.front().text, HasSubstr("no longer kept"));
+  const auto kept = process->log().lines();
+  EXPECT_EQ(lines.back().text, kept.back().text);
+  EXPECT_THAT(lines[1].text, ::testing::MatchesRegex("line 1....."));
+}
+
+TEST_F(LauncherTest, AFullDiskHoldsNobodyUpAndTheLossIsTold) {
+  const auto launcher = Launcher::start_private(paths);
+  Plan p = plan({"lines", "50000"}, isolated());
+  const TempDir disk("/var/tmp");
+  ASSERT_EQ(::mount("none", disk.path().c_str(), "tmpfs", 0, "size=64k"), 0);
+  p.log = disk.path() / "log";
+  const auto process = run(*launcher, p);
+  const auto end = process->wait(Deadline::in(20s));
+  ASSERT_TRUE(end);
+  EXPECT_TRUE(end->exit.ok());
+  EXPECT_THAT(process->log().text(Stream::err), HasSubstr("bytes of output are lost: the log could not be written"));
+  launcher->forget(p.key);
+  ::umount2(disk.path().c_str(), MNT_DETACH);
 }
 
 TEST_F(LauncherTest, GarbageEndsTheConnectionAndNothingElse) {

@@ -110,6 +110,8 @@ class InstancesTest : public testing::Test {
   Census left() const {
     Census found = census(paths_);
     found.programs.clear();
+    // Orphans of a killed launcher may wait for this host's first process to reap them; they have no command line any more.
+    std::erase_if(found.processes, [](const std::string& process) { return process.ends_with(' '); });
     return found;
   }
   std::string one(const std::string& name) const { return client().get("/tare/v1/instances/" + name); }

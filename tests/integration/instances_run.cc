@@ -114,6 +114,19 @@ TEST_F(InstancesTest, WaitAnswersWhenItHasEnded) {
   EXPECT_THROW(client().request("POST", "/tare/v1/instances/ww/signal?signal=TERM"), Error);
 }
 
+TEST_F(InstancesTest, ASlowReaderLosesNothingAndTheWorkloadWaitsForIt) {
+  const Output output =
+      run_tool({"sh", "-c",
+                "TARE_STATE_DIR=$1 TARE_RUN_DIR=$2 " TARE_BINARY_DIR
+                "/bin/tare run $3 sh -c 'seq 1 1000000; sleep 0.1; seq 1 3' | (sleep 1; md5sum); (seq 1 1000000; seq 1 3) | md5sum",
+                "sh", paths_.state.string(), paths_.run.string(), image_.reference()},
+               Deadline::in(100s));
+  EXPECT_EQ(output.err, "");
+  const std::size_t half = output.out.size() / 2;
+  EXPECT_EQ(output.out.substr(0, half), output.out.substr(half)) << output.out;
+  EXPECT_GT(half, 30U);
+}
+
 TEST_F(InstancesTest, FiftyAtOnceAllEndAsTheyShould) {
   const Census before = left();
   std::vector<Running> running;

@@ -304,5 +304,12 @@ TEST(HostileSuite, AnyByteChangedIsTakenOrRefusedWithASentence) {
   EXPECT_GT(refused, 1000);
 }
 
+TEST(Workload, LogsHaveTheirLimits) {
+  EXPECT_EQ(load_workload("w", "{image: a}", "w").log, (LogLimits{10_MiB, 3}));
+  EXPECT_EQ(load_workload("w", "{image: a, log: {max_size: 1MiB, max_files: 5}}", "w").log, (LogLimits{1_MiB, 5}));
+  EXPECT_THROW(load_workload("w", "{image: a, log: {max_size: 10}}", "w"), Error);
+  EXPECT_THROW(load_workload("w", "{image: a, log: {max_files: 0}}", "w"), Error);
+}
+
 }  // namespace
 }  // namespace tare::bench

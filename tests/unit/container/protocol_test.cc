@@ -19,7 +19,8 @@ StartRequest full_request() {
   request.tasks = 6;
   request.cgroup_directory = true;
   request.streams = true;
-  request.plan = {"t1", "", "/bin/x", {"x", "", "a b"}, {"A=1"}, "/w", "host", "/m", "/log", Isolation::container(Security::standard), {}};
+  request.plan = {
+      "t1", "", "/bin/x", {"x", "", "a b"}, {"A=1"}, "/w", "host", "/m", "/log", 1000, 3, Isolation::container(Security::standard), {}};
   Workload workload;
   workload.mounts = {{Mount::Type::volume, "v", "/v", true, {}}, {Mount::Type::tmpfs, "", "/t", false, 1_MiB}};
   workload.read_only_root = true;
@@ -32,7 +33,7 @@ Hello full_hello() {
   Hello hello;
   hello.pid = 4;
   hello.known.push_back({"t1", 10, 1, 2, "/log", 3, true, std::nullopt});
-  hello.known.push_back({"t2", 11, 1, 2, "/log2", 3, false, Ended{"t2", 9, 5, 6, 7, 8, false}});
+  hello.known.push_back({"t2", 11, 1, 2, "/log2", 3, false, Ended{"t2", 9, 5, 6, 7, 8, false, 9}});
   return hello;
 }
 
@@ -115,14 +116,15 @@ class LogTailTest : public ::testing::Test {
  protected:
   void append(std::uint32_t stream, std::string_view text, std::uint32_t claimed) {
     const LogFrame frame{claimed, stream, 42};
-    std::ofstream file(path, std::ios::app | std::ios::binary);
-    file.write(reinterpret_cast<const char*>(&frame), sizeof frame);
-    file.write(text.data(), static_cast<std::streamsize>(text.size()));
+    std::ofstream out(file, std::ios::app | std::ios::binary);
+    out.write(reinterpret_cast<const char*>(&frame), sizeof frame);
+    out.write(text.data(), static_cast<std::streamsize>(text.size()));
     size += sizeof frame + text.size();
   }
   void append(std::uint32_t stream, std::string_view text) { append(stream, text, static_cast<std::uint32_t>(text.size())); }
   TempDir directory;
   std::string path = directory.path() / "log";
+  std::string file = path + ".0";
   std::uint64_t size = 0;
   Log log;
 };
@@ -155,6 +157,29 @@ TEST_F(LogTailTest, AHeadThatNoLauncherWritesEndsIt) {
   tail.read_to(size, log);
   EXPECT_THAT(log.text(Stream::err), ::testing::HasSubstr("damaged"));
   EXPECT_EQ(log.lines().size(), 1U);
+}
+
+TEST_F(LogTailTest, GoesOnInTheFileThatBeginsWhereTheLastOneEnded) {
+  LogTail tail(path);
+  append(1, "one\n");
+  append(1, "half a ");
+  tail.read_to(size, log);
+  file = path + "." + std::to_string(size);
+  append(1, "line\n");
+  append(3, "a sentence\n");
+  tail.read_to(size, log);
+  EXPECT_EQ(log.text(Stream::out), "one\nhalf a line\n");
+  EXPECT_EQ(log.text(Stream::err), "a sentence\n");
+}
+
+TEST_F(LogTailTest, SaysHowMuchIsNoLongerKept) {
+  size = 1000;
+  file = path + ".1000";
+  append(1, "rest\n");
+  LogTail tail(path);
+  tail.read_to(size, log);
+  EXPECT_EQ(log.text(Stream::out), "rest\n");
+  EXPECT_THAT(log.text(Stream::err), ::testing::HasSubstr("1000 bytes of the log are no longer kept"));
 }
 
 TEST_F(LogTailTest, AMissingFileIsNoErrorWhileNothingIsSaidToBeInIt) {
