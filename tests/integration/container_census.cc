@@ -35,7 +35,7 @@ std::map<std::string, std::size_t> census(const NativeFixture& host, const std::
   return count;
 }
 
-TEST(NativeCensus, AHundredParallelStartsAndStopsLeaveNothing) {
+TEST(NativeCensus, FiveHundredStartsAndStopsInParallelLeaveNothing) {
   NativeFixture host;
   const auto metal = make_backend(Native::metal, host.parts);
   const auto container = make_backend(Native::container, host.parts);
@@ -47,8 +47,8 @@ TEST(NativeCensus, AHundredParallelStartsAndStopsLeaveNothing) {
   }
   const auto before = census(host, {});
 
-  constexpr int kThreads = 10;
-  constexpr int kEach = 10;
+  constexpr int kThreads = 20;
+  constexpr int kEach = 25;
   std::mutex mutex;
   std::vector<std::string> ids;
   std::vector<std::string> failures;
