@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <ctime>
+#include <future>
 #include <thread>
 
 #include "agent/api.h"
@@ -56,7 +57,7 @@ void show_last_result(Store& store, Metrics& metrics) {
   metrics.set_result(loaded.suite, loaded.record, bench::analyse(loaded.suite, loaded.record, loaded.host), at);
 }
 
-// What /metrics can say before anybody asks; a run that begins meanwhile waits for nothing but the same probe.
+// What /metrics can say before anybody asks. Its CPU time would look like the agent's own part of a trial, so runs wait until it is over.
 void look_around(Runs& runs, Store& store, Metrics& metrics) {
   try {
     show_last_result(store, metrics);
@@ -96,7 +97,14 @@ void serve(const DaemonOptions& options, const MakeBackends& make) {
                                options.lease_fd};
   Server server(server_options, api, store, runs, hub, metrics);
   std::jthread first_look;
-  if (!config.is_private) first_look = std::jthread([&] { look_around(runs, store, metrics); });
+  if (!config.is_private) {
+    std::promise<void> over;
+    runs.hold_until(over.get_future().share());
+    first_look = std::jthread([&, over = std::move(over)]() mutable {
+      look_around(runs, store, metrics);
+      over.set_value();
+    });
+  }
   journal::info("ready on " + config.paths.socket().string());
   server.run();
   journal::info("stopping");

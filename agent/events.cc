@@ -4,17 +4,13 @@
 namespace tare::agent {
 
 void EventHub::on_change(std::function<void()> callback) {
-  const std::scoped_lock lock(mutex_);
+  const std::scoped_lock lock(calling_);
   callback_ = std::move(callback);
 }
 
 void EventHub::published() {
-  std::function<void()> callback;
-  {
-    const std::scoped_lock lock(mutex_);
-    callback = callback_;
-  }
-  if (callback) callback();
+  const std::scoped_lock lock(calling_);
+  if (callback_) callback_();
 }
 
 void EventHub::set_progress(const std::string& run, std::string json) {

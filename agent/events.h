@@ -20,7 +20,8 @@ class EventHub {
     std::string json;
   };
 
-  /// Called on the thread that publishes, under no lock; it must not block. Set before the first run.
+  /// Called on the thread that publishes; it must not block, nor call this hub. When this returns, the callback before is not running and
+  /// never will again, so what it refers to may end.
   void on_change(std::function<void()> callback);
   /// A persistent event was stored.
   void published();
@@ -31,6 +32,7 @@ class EventHub {
  private:
   mutable std::mutex mutex_;
   Progress progress_;
+  std::mutex calling_;  // guards callback_, also while it is called
   std::function<void()> callback_;
 };
 

@@ -26,7 +26,13 @@ std::string agent_program() {
 
 AgentSession::AgentSession(const Paths& paths, const std::optional<std::filesystem::path>& config) {
   client_.emplace(paths.socket());
-  if (!client_->answers()) start(paths, config);
+  if (client_->answers()) return;
+  try {
+    start(paths, config);
+  } catch (const Error&) {  // no destructor runs for what was not constructed
+    end();
+    throw;
+  }
 }
 
 void AgentSession::start(const Paths& paths, const std::optional<std::filesystem::path>& config) {
@@ -56,6 +62,7 @@ void AgentSession::start(const Paths& paths, const std::optional<std::filesystem
   const Deadline deadline = Deadline::in(kStartWithin);
   while (!client.answers()) {
     if (const auto exit = child_->wait(Deadline::in(std::chrono::milliseconds(5)))) {
+      child_.reset();
       throw Error(Code::unavailable, "the private agent ended at once (" + text_of(*exit) + ")", "its message is above");
     }
     if (deadline.passed()) throw Error(Code::timeout, "the private agent did not get ready in 30 s", "try `tare agent` to see why");
@@ -74,10 +81,13 @@ void AgentSession::await_end() {
 }
 
 AgentSession::~AgentSession() {
+  if (child_) end();
+}
+
+void AgentSession::end() noexcept {
   lease_.reset();
-  if (!child_) return;
   try {
-    child_->wait(Deadline::in(kEndWithin));
+    if (child_) child_->wait(Deadline::in(kEndWithin));
     remove_tree(directory_);
   } catch (const Error&) {  // it is gone, or ~Child ends it
   }

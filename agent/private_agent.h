@@ -30,6 +30,7 @@ class AgentSession {
 
  private:
   void start(const Paths& paths, const std::optional<std::filesystem::path>& config);
+  void end() noexcept;
   std::filesystem::path directory_;  // the private agent's run directory; it removes it itself, and so do we after a death
   Fd lease_;
   std::optional<Child> child_;

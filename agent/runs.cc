@@ -114,6 +114,7 @@ void Runs::execute(const std::string& id, const bench::Suite& suite, std::uint64
   std::string state = "failed";
   std::string sentence;
   try {
+    if (calm_.valid()) calm_.wait();
     recorder.probe(backends);
     const bench::RunOptions options{id, seed, [this] { return agent_cost(backends_.helpers()); }};
     const bench::RunRecord record = bench::run(suite, backends, options, recorder, stop);

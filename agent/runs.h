@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,6 +40,8 @@ class Runs {
   /// Asks the active run to stop; it ends when its trial is cleaned up. Throws Error(not_found), or Error(conflict) when it has ended.
   void cancel(const std::string& id);
   std::optional<std::string> active() const;
+  /// From now on a run begins only when `calm` is ready: what else the agent computes would be measured with it. Set before the first run.
+  void hold_until(std::shared_future<void> calm) { calm_ = std::move(calm); }
   /// Probes every backend and reads the host; the answer is kept, and read anew when `fresh`.
   Examination examination(bool fresh);
 
@@ -51,6 +54,7 @@ class Runs {
   Store& store_;
   EventHub& hub_;
   Metrics& metrics_;
+  std::shared_future<void> calm_;
 
   mutable std::mutex mutex_;
   std::optional<std::string> active_;

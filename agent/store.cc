@@ -11,6 +11,7 @@
 #include "agent/wire.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/process.h"
 
 namespace tare::agent {
 namespace {
@@ -35,15 +36,6 @@ CREATE TABLE events(
   run TEXT NOT NULL, id INTEGER NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL, trial INTEGER NOT NULL,
   PRIMARY KEY(run, id)) WITHOUT ROWID;
 )";
-
-// Process id and start time (field 22 of /proc/<pid>/stat): pids are reused, start times are not.
-std::string process_identity(const std::string& pid) {
-  const auto stat = try_read_file("/proc/" + pid + "/stat");
-  if (!stat) return {};
-  std::size_t at = stat->rfind(')');
-  for (int field = 2; field < 22 && at != std::string::npos; ++field) at = stat->find(' ', at + 1);
-  return at == std::string::npos ? std::string() : pid + " " + stat->substr(at + 1, stat->find(' ', at + 1) - at - 1);
-}
 
 void insert_event(Statement& insert, const std::string& run, const std::string& kind, const std::string& json, int trial) {
   insert.bind(run).bind(kind).bind(json).bind(trial).finish();
@@ -148,7 +140,7 @@ void Store::begin_run(const std::string& id, const bench::Suite& suite, const be
                    "INSERT INTO runs(id,suite_name,suite,digest,seed,state,owner,planned,started_at,host) "
                    "VALUES(?,?,?,?,?,'running',?,0,?,?)");
   insert.bind(id).bind(suite.name).bind(suite.text).bind(suite.digest).bind(static_cast<std::int64_t>(seed));
-  insert.bind(process_identity(std::to_string(::getpid()))).bind(utc_now());
+  insert.bind(process_identity(::getpid()).value_or("")).bind(utc_now());
   insert.bind(boost::json::serialize(to_json(host))).finish();
   transaction.commit();
   const std::scoped_lock lock(writing_);
@@ -238,8 +230,7 @@ std::vector<std::string> Store::mark_interrupted() {
   Transaction transaction(connection);
   Statement running(connection, "SELECT id, owner FROM runs WHERE state='running'");
   while (running.next()) {
-    const std::string owner = running.text(1);
-    if (owner.empty() || process_identity(owner.substr(0, owner.find(' '))) != owner) ids.push_back(running.text(0));
+    if (!is_alive(running.text(1))) ids.push_back(running.text(0));
   }
   running.reset();
   for (const std::string& id : ids) {

@@ -7,33 +7,18 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <optional>
 #include <string_view>
 #include <system_error>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/process.h"
 
 namespace tare {
 namespace fs = std::filesystem;
 namespace {
 
-// Nothing for a process that is gone or a zombie. Field 22 of /proc/<pid>/stat, "starttime", in clock ticks since boot; the command name in
-// field 2 may hold spaces and ')'.
-std::optional<std::string> start_time(const std::string& pid) {
-  const auto stat = try_read_file("/proc/" + pid + "/stat");
-  if (!stat) return std::nullopt;
-  std::size_t at = stat->rfind(')');
-  if (at == std::string::npos || at + 2 >= stat->size() || (*stat)[at + 2] == 'Z' || (*stat)[at + 2] == 'X') return std::nullopt;
-  for (int field = 2; field < 22 && at != std::string::npos; ++field) at = stat->find(' ', at + 1);
-  if (at == std::string::npos) return std::nullopt;
-  return stat->substr(at + 1, stat->find(' ', at + 1) - at - 1);
-}
-
-std::string ourselves() {
-  const std::string pid = std::to_string(::getpid());
-  return pid + " " + start_time(pid).value_or("0") + "\n";
-}
+std::string ourselves() { return process_identity(::getpid()).value_or("") + "\n"; }
 
 constexpr std::string_view kUnfinished = ".new-";  // before an id, while the directory has no owner yet
 
@@ -101,12 +86,8 @@ std::vector<std::string> orphaned_instances(const Paths& paths) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(paths.instances(), error)) {
     if (entry.path().filename().string().starts_with(kUnfinished) && is_young(entry.path())) continue;
-    const auto owner = try_read_file(entry.path() / "owner");
-    const std::string text = owner.value_or("");
-    const std::size_t space = text.find(' ');
-    const bool alive =
-        space != std::string::npos && start_time(text.substr(0, space)) == text.substr(space + 1, text.find('\n') - space - 1);
-    if (!alive) ids.push_back(entry.path().filename().string());
+    const std::string owner = try_read_file(entry.path() / "owner").value_or("");
+    if (!is_alive(std::string_view(owner).substr(0, owner.find('\n')))) ids.push_back(entry.path().filename().string());
   }
   return ids;
 }

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -166,6 +167,23 @@ std::optional<Exit> Child::wait(Deadline deadline) {
   pid_ = -1;
   if (WIFSIGNALED(status)) return Exit{WTERMSIG(status), true, false};
   return Exit{WEXITSTATUS(status), false, false};
+}
+
+std::optional<std::string> process_identity(pid_t pid) {
+  const auto stat = try_read_file("/proc/" + std::to_string(pid) + "/stat");
+  if (!stat) return std::nullopt;
+  // The command name in field 2 may hold spaces and ')'. Field 3 is the state, field 22 "starttime" in clock ticks since boot (proc(5)).
+  std::size_t at = stat->rfind(')');
+  if (at == std::string::npos || at + 2 >= stat->size() || (*stat)[at + 2] == 'Z' || (*stat)[at + 2] == 'X') return std::nullopt;
+  for (int field = 2; field < 22 && at != std::string::npos; ++field) at = stat->find(' ', at + 1);
+  if (at == std::string::npos) return std::nullopt;
+  return std::to_string(pid) + " " + stat->substr(at + 1, stat->find(' ', at + 1) - at - 1);
+}
+
+bool is_alive(std::string_view identity) {
+  pid_t pid = 0;
+  std::from_chars(identity.data(), identity.data() + identity.size(), pid);
+  return pid > 0 && process_identity(pid) == identity;
 }
 
 Output run_tool(const std::vector<std::string>& argv, Deadline deadline) {

@@ -7,6 +7,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -59,6 +60,11 @@ class Child {
   pid_t pid_ = -1;
   Fd pidfd_;
 };
+
+/// "<pid> <start time>": names a process for ever, since pids are reused and start times are not. Nothing for one that is gone or a zombie.
+std::optional<std::string> process_identity(pid_t pid);
+/// True while the process that process_identity() named lives; false for a text that names none.
+bool is_alive(std::string_view identity);
 
 /// Output of a finished tool.
 struct Output {

@@ -55,6 +55,15 @@ class Follower {
     }
   }
 
+  /// The samples as the store has them: more than what was streamed, when the stream broke.
+  void fetch_samples(const Client& client) {
+    try {
+      files_.write("samples.csv", client.get(base() + "/samples"));
+    } catch (const Error& e) {
+      progress_.say("tare: the last samples are not there: " + e.sentence());
+    }
+  }
+
   std::string base() const { return "/tare/v1/runs/" + percent_encoded(run_); }
   const std::string& run() const { return run_; }
   const std::string& state() const { return state_; }
@@ -166,17 +175,18 @@ void print_result(const Client& client, const Options& options, const Follower& 
 }
 
 // The agent is dead in mid-run. A fresh one marks the run as interrupted, removes what was left on the host, and still has every sample.
-int rescue(const Options& options, AgentSession& session, Follower& follower) {
+int rescue(const Options& options, AgentSession& session, Follower& follower, const Interrupt& interrupt) {
   follower.progress().end();
   session.await_end();
   note("tare: the agent ended in mid-run; what was measured is kept in " + follower.files().directory().string());
   try {
     const AgentSession fresh(Paths::from_environment(), options.config);
+    follower.fetch_samples(fresh.client());
     follower.fetch_result(fresh.client());
   } catch (const Error& e) {
     note(std::string("tare: clean-up after it failed: ") + e.what());
   }
-  return exit_code(Code::failed);
+  return interrupt.first() != 0 ? 128 + interrupt.first() : exit_code(Code::failed);
 }
 
 int verdict(const Follower& follower, const Interrupt& interrupt) {
@@ -211,13 +221,17 @@ int bench(const Options& options, const MakeBackends&) {
       ::_exit(128 + interrupt.first());  // the lease ends with us: the agent cancels and cleans up alone
     }
     follower.progress().say("stopping after the clean-up of this trial; once more to leave at once");
-    client.request("DELETE", follower.base());
+    try {
+      client.request("DELETE", follower.base());
+    } catch (const Error& e) {  // it ended in between, or the agent did: the events tell which
+      follower.progress().say("tare: " + e.sentence());
+    }
   };
   try {
     client.events(
         follower.base() + "/events", interrupt, [&](const SseParser::Message& m) { return follower.take(m); }, on_interrupt);
   } catch (const AgentGone&) {
-    return rescue(options, session, follower);
+    return rescue(options, session, follower, interrupt);
   }
   follower.progress().end();
   if (!follower.sentence().empty()) note("tare: run " + follower.run() + ": " + follower.sentence());

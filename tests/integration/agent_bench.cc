@@ -98,6 +98,76 @@ TEST_F(AgentVerbs, AnInterruptOrATermStopsTheRunAndKeepsWhatIsThere) {
   }
 }
 
+// The verb sleeps while its run ends, and wakes with the signal and the end before it.
+TEST_F(AgentVerbs, AnInterruptAfterTheEndOfTheRunIsAnInterruptWithItsTable) {
+  trial_ms_ = 20;
+  start_agent();
+  const fs::path err = dir_.path() / "bench.err";
+  const fs::path out = dir_.path() / "bench.out";
+  const Fd err_fd = open_file(err, O_RDWR | O_CREAT);
+  const Fd out_fd = open_file(out, O_RDWR | O_CREAT);
+  Child bench = spawn({"bench", write("s.yaml", suite(8)).string(), "--results", (dir_.path() / "r").string()}, out_fd.get(), err_fd.get());
+  const Deadline deadline = Deadline::in(seconds(20));
+  while (read_file(err).find(" start ") == std::string::npos) ASSERT_FALSE(deadline.passed()) << read_file(err);
+  bench.signal(SIGSTOP);
+  ASSERT_TRUE(wait_for_end(fs::directory_iterator(dir_.path() / "r")->path().filename()));
+  bench.signal(SIGINT);
+  bench.signal(SIGCONT);
+  const auto exit = bench.wait(Deadline::in(seconds(30)));
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(exit->status(), 130) << read_file(err);
+  EXPECT_THAT(read_file(err), HasSubstr("has ended (ok)"));
+  EXPECT_THAT(read_file(out), HasSubstr("metal"));
+}
+
+TEST_F(AgentVerbs, AnInterruptAfterTheDeathOfTheAgentIsAnInterruptWithAllSamples) {
+  trial_ms_ = 20;
+  start_agent();
+  const fs::path results = dir_.path() / "results";
+  const fs::path err = dir_.path() / "bench.err";
+  Child bench = begin_bench(results, err);
+  const fs::path run = fs::directory_iterator(results)->path();
+  bench.signal(SIGSTOP);
+  kill_agent();
+  bench.signal(SIGINT);
+  bench.signal(SIGCONT);
+  const auto exit = bench.wait(Deadline::in(seconds(60)));
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(exit->status(), 130) << read_file(err);
+  EXPECT_THAT(read_file(err), HasSubstr("the agent ended in mid-run"));
+  EXPECT_TRUE(fs::exists(run / "result.json"));
+}
+
+// More is measured than the sleeping verb's socket holds, so the end of the stream is lost with the agent.
+TEST_F(AgentVerbs, SamplesThatWereNotStreamedBeforeTheAgentDiedAreFetched) {
+  trial_ms_ = 0.1;
+  start_agent();
+  const fs::path results = dir_.path() / "results";
+  Child bench = begin_bench(results, dir_.path() / "bench.err");
+  const fs::path run = fs::directory_iterator(results)->path();
+  bench.signal(SIGSTOP);
+  const std::uint64_t streamed = fs::file_size(run / "samples.csv");
+  const Deadline deadline = Deadline::in(seconds(60));
+  while (client().get("/tare/v1/runs/" + run.filename().string() + "/samples").size() < streamed + (600U << 10)) {
+    ASSERT_FALSE(deadline.passed());
+    std::this_thread::sleep_for(milliseconds(100));
+  }
+  kill_agent();
+  bench.signal(SIGCONT);
+  const auto exit = bench.wait(Deadline::in(seconds(60)));
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(exit->code, 1);
+  EXPECT_TRUE(tare({"show", run.filename().string(), "--csv"}).out == read_file(run / "samples.csv"));
+}
+
+TEST_F(AgentVerbs, APrivateAgentThatCannotStartLeavesNoDirectory) {
+  const std::string config = write("agent.yaml", "log_level: loud\n").string();
+  const Ended ended = tare({"bench", write("s.yaml", suite(2)).string(), "--config", config, "--results", (dir_.path() / "r").string()});
+  EXPECT_NE(ended.exit.code, 0);
+  EXPECT_THAT(ended.err, HasSubstr("the private agent ended at once"));
+  EXPECT_TRUE(fs::is_empty(dir_.path() / "run"));
+}
+
 TEST_F(AgentVerbs, AnAgentThatDoesNotAnswerIsATimeout) {
   start_agent();
   agent_->signal(SIGSTOP);

@@ -43,6 +43,15 @@ TEST_F(AgentCrash, TheLastResultIsOnMetricsAfterARestart) {
   EXPECT_THAT(text, HasSubstr("tare_result_start_seconds{backend=\"metal\""));
 }
 
+TEST_F(AgentCrash, NothingIsMeasuredBeforeTheFirstLookAtTheHostIsOver) {
+  look_ms_ = 700;
+  start_agent();
+  const std::string run = post(suite(1000));
+  const Deadline deadline = Deadline::in(seconds(20));
+  while (lines(client().get("/tare/v1/runs/" + run + "/samples")) < 2) ASSERT_FALSE(deadline.passed());
+  EXPECT_THAT(client().get("/metrics"), HasSubstr("tare_check_ok{"));
+}
+
 TEST_F(AgentCrash, AnAgentKilledUnderItsClientCostsTheRunButNotTheFiles) {
   start_agent();
   const fs::path file = write("s.yaml", suite(10000));

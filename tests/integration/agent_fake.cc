@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `tare` with backends that need no kernel feature: the agent, its API and the command line are the real ones. TARE_FAKE_TRIAL_MS is how
-// long the workload of each trial takes. Command `fail` ends with code 3; `disorder` gives the VM marks that are out of order.
+// long the workload of each trial takes, TARE_FAKE_LOOK_MS how long a look at the host does. Command `fail` ends with code 3; `disorder`
+// gives the VM marks that are out of order.
 #include <unistd.h>
 
 #include <condition_variable>
@@ -108,7 +109,11 @@ class FakeSet : public agent::BackendSet {
   std::vector<Backend*> all() const override { return {metal_.get(), container_.get(), vm_.get()}; }
   ControlGroups* control_groups() const override { return nullptr; }
   std::vector<pid_t> helpers() const override { return {}; }
-  std::vector<agent::Check> checks() const override { return {}; }
+  std::vector<agent::Check> checks() const override {
+    const char* text = std::getenv("TARE_FAKE_LOOK_MS");  // NOLINT(concurrency-mt-unsafe)
+    if (text != nullptr) std::this_thread::sleep_for(std::chrono::milliseconds(std::atoi(text)));
+    return {};
+  }
 
  private:
   std::unique_ptr<Backend> metal_ = std::make_unique<FakeBackend>("metal", 1);

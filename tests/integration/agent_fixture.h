@@ -35,7 +35,7 @@ class AgentTest : public testing::Test {
  protected:
   std::vector<std::string> environment() const {
     return {"TARE_STATE_DIR=" + (dir_.path() / "state").string(), "TARE_RUN_DIR=" + (dir_.path() / "run").string(),
-            "TARE_FAKE_TRIAL_MS=" + std::to_string(trial_ms_)};
+            "TARE_FAKE_TRIAL_MS=" + std::to_string(trial_ms_), "TARE_FAKE_LOOK_MS=" + std::to_string(look_ms_)};
   }
   Child spawn(std::vector<std::string> arguments, int out = -1, int err = -1) const {
     Child::Options options;
@@ -128,6 +128,7 @@ class AgentTest : public testing::Test {
   }
 
   double trial_ms_ = 1;
+  int look_ms_ = 0;
   TempDir dir_{"/var/tmp"};
   std::optional<Child> agent_;
 };

@@ -113,6 +113,20 @@ TEST_F(StoreTest, WhatWasAcknowledgedSurvivesAKill) {
   EXPECT_EQ(store.events("r", 0, 100000).back().kind, "finished");
 }
 
+TEST_F(StoreTest, AnAgentThatIsAZombieHasEnded) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    Store store(path());
+    begin(store);
+    ::_exit(0);
+  }
+  siginfo_t ended{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);
+  Store store(path());
+  EXPECT_THAT(store.mark_interrupted(), ElementsAre("r"));
+  ::waitpid(child, nullptr, 0);
+}
+
 TEST_F(StoreTest, LeavesARunAloneWhoseAgentLives) {
   Store store(path());
   begin(store);

@@ -2,6 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <future>
+#include <thread>
+
 #include "agent/config.h"
 #include "agent/events.h"
 #include "agent/router.h"
@@ -19,6 +23,21 @@ TEST(Suggestion, IsTheNearestWord) {
 }
 
 TEST(Suggestion, IsNotMadeForAWordThatIsFarFromAll) { EXPECT_EQ(did_you_mean("zebra", {"agent", "bench"}), ""); }
+
+TEST(EventHub, DoesNotLetGoOfACallbackThatIsRunning) {
+  EventHub hub;
+  std::promise<void> entered;
+  std::atomic<bool> over = false;
+  hub.on_change([&] {
+    entered.set_value();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    over = true;
+  });
+  const std::jthread publisher([&] { hub.published(); });
+  entered.get_future().wait();
+  hub.on_change({});
+  EXPECT_TRUE(over);  // what it refers to may end from here on
+}
 
 TEST(EventMessage, PutsEachLineInAFieldOfItsOwn) {
   EXPECT_EQ(sse_message(7, "trial", "{}\na,b"), "id: 7\nevent: trial\ndata: {}\ndata: a,b\n\n");

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -49,6 +50,25 @@ TEST(CheckTool, QuotesTheLastLineOfTheComplaint) {
   } catch (const Error& error) {
     EXPECT_EQ(error.sentence(), "sh ended with exit code 1: no space left");
   }
+}
+
+TEST(ProcessIdentity, IsOfOneProcessAsLongAsItLives) {
+  Child::Options options;
+  options.argv = {"sleep", "1000"};
+  const Child child = Child::spawn(options);
+  const auto identity = process_identity(child.pid());
+  ASSERT_TRUE(identity);
+  EXPECT_TRUE(is_alive(*identity));
+  EXPECT_FALSE(is_alive(*identity + "0"));  // another start time: the id was used again
+  child.signal(SIGKILL);
+  siginfo_t ended{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child.pid()), &ended, WEXITED | WNOWAIT), 0);
+  EXPECT_FALSE(is_alive(*identity)) << "a zombie";
+  EXPECT_FALSE(process_identity(child.pid()));
+}
+
+TEST(ProcessIdentity, OfNothingIsNotAlive) {
+  for (const char* text : {"", "0", "-1 5", "x 5", "999999999 5"}) EXPECT_FALSE(is_alive(text)) << text;
 }
 
 TEST(Child, IsKilledAndReapedWithItsOwner) {
