@@ -11,7 +11,7 @@
 
 namespace tare::agent {
 
-/// One process, from /proc/<pid>/{stat,statm,limits} and /proc/<pid>/fd. Absent when it cannot be read.
+/// One process, from /proc/<pid>/{stat,statm}. Absent when it cannot be read.
 struct ProcessCost {
   double cpu_seconds = 0;
   double resident_bytes = 0;

@@ -18,13 +18,6 @@ std::optional<double> mark_of(const bench::TrialRecord& trial, const std::string
   return std::nullopt;
 }
 
-// The value below which a share `q` of `values` lies (nearest rank).
-double quantile(std::vector<double> values, double q) {
-  std::sort(values.begin(), values.end());
-  const auto rank = static_cast<std::size_t>(std::ceil(q * static_cast<double>(values.size())));
-  return values[std::clamp<std::size_t>(rank, 1, values.size()) - 1];
-}
-
 // What a comparison is called in the label `measure`; nothing when it is no measure of overhead.
 std::string measure_of(const bench::Comparison& comparison) {
   if (comparison.kind != "gross") return {};
@@ -81,8 +74,8 @@ void put_phases(MetricTable& table, const bench::RunRecord& run) {
     for (const auto& [phase, seconds] : start_phases(trial)) values[{trial.planned.backend, trial.workload, phase}].push_back(seconds);
   }
   for (const auto& [labels, seconds] : values) {
-    table.set("tare_result_phase_seconds", {labels[0], labels[1], labels[2], "p50"}, quantile(seconds, 0.5));
-    table.set("tare_result_phase_seconds", {labels[0], labels[1], labels[2], "p95"}, quantile(seconds, 0.95));
+    table.set("tare_result_phase_seconds", {labels[0], labels[1], labels[2], "p50"}, bench::statistics::median(seconds));
+    table.set("tare_result_phase_seconds", {labels[0], labels[1], labels[2], "p95"}, bench::statistics::quantile(seconds, 0.95));
   }
 }
 

@@ -86,7 +86,7 @@ class Store {
     std::string state;
   };
   Loaded load(const std::string& run) const;
-  /// The newest finished run that has a result.
+  /// The newest finished run that has samples.
   std::optional<std::string> last_finished() const;
 
  private:

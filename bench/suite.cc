@@ -8,9 +8,9 @@
 
 #include "bench/suite_rules.h"
 #include "bench/suite_workload.h"
-#include "bench/words.h"
 #include "bench/yaml.h"
 #include "core/error.h"
+#include "core/words.h"
 
 namespace tare::bench {
 namespace {

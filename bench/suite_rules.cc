@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "bench/words.h"
+#include "core/words.h"
 
 namespace tare::bench {
 namespace {

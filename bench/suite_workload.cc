@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "bench/suite_limits.h"
-#include "bench/words.h"
 #include "core/ipv4.h"
 #include "core/mount_rules.h"
+#include "core/words.h"
 
 namespace tare::bench {
 namespace {

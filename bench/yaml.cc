@@ -6,8 +6,8 @@
 #include <cmath>
 #include <set>
 
-#include "bench/words.h"
 #include "core/error.h"
+#include "core/words.h"
 
 namespace tare::bench::yaml {
 namespace {

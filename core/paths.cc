@@ -8,7 +8,7 @@ namespace tare {
 namespace {
 
 void override_from(const char* variable, std::filesystem::path& path) {
-  const char* value = std::getenv(variable);  // NOLINT(concurrency-mt-unsafe): nothing in tare sets the environment
+  const char* value = std::getenv(variable);  // NOLINT(concurrency-mt-unsafe): no thread sets it
   if (value != nullptr && *value != '\0') path = value;
 }
 

@@ -9,12 +9,12 @@ namespace tare {
 //   state (/var/lib/tare)
 //   ├── tare.db                       runs and samples; tare.db.lock: held by the agent that writes it
 //   ├── measure.lock                  held by the agent that measures
-//   ├── images/<digest>/              rootfs/, rootfs.erofs, image.json
+//   ├── images/<digest>/              rootfs/, rootfs.erofs
 //   ├── kernels/<release>/            vmlinuz, vmlinux, modules/
 //   ├── volumes/<name>/               kept by name, for workloads that mount it
 //   ├── guest/                        initramfs, accelerator verdict
 //   ├── libvirt-<n>/                  root of the embedded driver, one per agent that runs at the same time
-//   └── instances/<id>/               upper/, work/, merged/, disk.img, log
+//   └── instances/<id>/               owner; upper/, work/, merged/; disk.img, channel, console; log
 //   run (/run/tare)
 //   ├── tare.sock                     the agent's API
 //   ├── launcher.sock                 the launcher's socket

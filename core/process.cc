@@ -225,7 +225,7 @@ std::optional<std::string> find_program(const std::string& program) {
   if (program.find('/') != std::string::npos) {
     return ::access(program.c_str(), X_OK) == 0 ? std::optional(program) : std::nullopt;
   }
-  const char* path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): nothing in tare sets the environment
+  const char* path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): no thread sets it
   std::istringstream folders(path == nullptr ? "/usr/sbin:/usr/bin:/sbin:/bin" : path);
   for (std::string folder; std::getline(folders, folder, ':');) {
     std::string candidate = folder + "/" + program;

@@ -38,7 +38,7 @@ class Child {
     int stdin_fd = -1;                           // -1: /dev/null
     int stdout_fd = -1;                          // -1: /dev/null
     int stderr_fd = -1;                          // -1: /dev/null
-    bool die_with_parent = false;                // SIGKILL when the calling thread's process ends
+    bool die_with_parent = false;                // SIGKILL when the calling thread ends: one that lasts as long as the child is wanted
     bool new_session = false;                    // setsid(2): signals of our terminal do not reach it
   };
   /// Throws Error(unavailable) with the program's name when it cannot be executed.

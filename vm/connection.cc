@@ -89,12 +89,14 @@ void throw_libvirt(const std::string& what) {
   throw Error(absent || !hint.empty() ? Code::unavailable : Code::failed, what + ": libvirt: " + said.substr(0, said.find('\n')), hint);
 }
 
+void send_log_to_file(const Paths& paths) {
+  ::setenv("LIBVIRT_LOG_OUTPUTS", ("3:file:" + (paths.state / "libvirt.log").string()).c_str(), 0);  // NOLINT(concurrency-mt-unsafe)
+}
+
 std::shared_ptr<Connection> Connection::open(const Paths& paths, const std::string& uri) {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
   fs::create_directories(paths.state);
-  // libvirt's log would go to our stderr. It reads the variable at the first call of a process; what the user set stays.
-  ::setenv("LIBVIRT_LOG_OUTPUTS", ("3:file:" + (paths.state / "libvirt.log").string()).c_str(), 0);  // NOLINT(concurrency-mt-unsafe)
   run_event_loop();  // before the table, so that it ends after the connections
   static std::map<std::pair<fs::path, std::string>, std::shared_ptr<Connection>> table;
   auto& entry = table[{uri.empty() ? paths.state : fs::path(), uri}];

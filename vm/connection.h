@@ -30,6 +30,10 @@ struct CloseConnect {
 /// Throws Error(unavailable or failed) from libvirt's last error: `what` names the object, "domain t12ab".
 [[noreturn]] void throw_libvirt(const std::string& what);
 
+/// libvirt's log goes to paths.state/libvirt.log instead of our stderr; what the user set stays. libvirt reads it from the environment at
+/// its first call, and setenv(3) must not meet a thread that reads: call this before there are any.
+void send_log_to_file(const Paths& paths);
+
 /// Thread-safe.
 class Connection {
  public:

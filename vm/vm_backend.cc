@@ -76,6 +76,7 @@ class VmBackend final : public Backend {
   explicit VmBackend(VmParts parts) : parts_(std::move(parts)) {
     // libvirt, QEMU and sockets in paths need them absolute.
     parts_.paths.state = fs::absolute(parts_.paths.state);
+    send_log_to_file(parts_.paths);
   }
 
   std::string_view name() const override { return "vm"; }

@@ -6,18 +6,13 @@
 #include <algorithm>
 
 #include "agent/cli/verbs.h"
+#include "bench/statistics.h"
 #include "core/units.h"
 
 namespace tare::agent::cli {
 namespace {
 
 void put(const std::string& text) { [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size()); }
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 }  // namespace
 
@@ -61,7 +56,7 @@ std::string Progress::text(const Line& line) const {
   const bool bad = line.failed > 0;
   const std::string mark = bad ? "✗ " + std::to_string(line.failed) + " failed" : line.done > 0 ? "✓" : "·";
   out += colour_ ? std::string(bad ? " \033[31m" : " \033[32m") + mark + "\033[0m" : " " + mark;
-  if (!line.starts.empty()) out += " start " + text_of_seconds(median(line.starts));
+  if (!line.starts.empty()) out += " start " + text_of_seconds(bench::statistics::median(line.starts));
   if (line.emulated) out += " (emulated)";
   if (!line.now.empty()) out += "  … " + line.now;
   return out;

@@ -39,7 +39,7 @@ int run_verb(int argc, const char* const* argv, std::span<const Verb> verbs, con
 }
 
 bool is_terminal(int fd) {
-  const char* term = std::getenv("TERM");  // NOLINT(concurrency-mt-unsafe): nothing in tare sets the environment
+  const char* term = std::getenv("TERM");  // NOLINT(concurrency-mt-unsafe): no thread sets it
   return ::isatty(fd) == 1 && term != nullptr && std::string_view(term) != "dumb";
 }
 

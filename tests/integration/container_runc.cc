@@ -16,8 +16,6 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-constexpr Limits kLimits = {.cpus = 1.0, .memory = 32_MiB, .pids = 10};
-
 std::string quoted_list(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) out += (out.empty() ? "\"" : ",\"") + word + "\"";
@@ -91,7 +89,9 @@ class RuncParity : public ::testing::Test, public NativeFixture {
 
   Seen by_tare(const std::vector<std::string>& arguments) {
     Workload wanted = workload(arguments);
-    wanted.limits = kLimits;
+    wanted.limits.cpus = 1.0;
+    wanted.limits.memory = 32_MiB;
+    wanted.limits.pids = 10;
     wanted.hostname = "same";
     Timeline timeline;
     const auto instance = make_backend(Native::container, parts)->start(wanted, timeline);

@@ -173,6 +173,9 @@ TEST(ResultMetrics, AStartHasEveryStatisticItsHelpPromises) {
   for (const auto& [labels, value] : table.families().at("tare_result_start_seconds")) found[labels.back()] = value;
   EXPECT_THAT(found, ElementsAre(Pair("max", 4), Pair("mean", 2.5), Pair("min", 1), Pair("p50", 2.5),
                                  Pair("p95", testing::DoubleNear(3.85, 1e-9)), Pair("p99", testing::DoubleNear(3.97, 1e-9))));
+  const auto& phases = table.families().at("tare_result_phase_seconds");  // of one phase here, so its quantiles are those of the start
+  EXPECT_DOUBLE_EQ(phases.at({"metal", "w", "ready", "p50"}), found["p50"]);
+  EXPECT_DOUBLE_EQ(phases.at({"metal", "w", "ready", "p95"}), found["p95"]);
 }
 
 }  // namespace

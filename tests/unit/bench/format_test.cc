@@ -4,8 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "bench/words.h"
-
 namespace tare::bench {
 namespace {
 
@@ -47,20 +45,6 @@ TEST(Format, LinesAreBrokenAtSpaces) {
   EXPECT_THAT(wrapped("one two three", 7), testing::ElementsAre("one two", "three"));
   EXPECT_THAT(wrapped("averylongword b", 4), testing::ElementsAre("averylongword", "b"));
   EXPECT_THAT(wrapped("", 4), testing::ElementsAre(""));
-}
-
-TEST(Words, TheNearestIsOneSlipAway) {
-  EXPECT_EQ(nearest_word("trails", {"trials", "timeout"}), "trials");
-  EXPECT_EQ(nearest_word("timeuot", {"trials", "timeout"}), "timeout");
-  EXPECT_EQ(nearest_word("xyz", {"trials", "timeout"}), "");
-  EXPECT_EQ(nearest_word("", {"a"}), "");
-  EXPECT_EQ(nearest_word(std::string(100000, 'a'), {"a"}), "");
-}
-
-TEST(Words, ListsReadAsSentences) {
-  EXPECT_EQ(listed({}), "");
-  EXPECT_EQ(listed({"a"}), "a");
-  EXPECT_EQ(listed({"a", "b", "c"}, "or"), "a, b or c");
 }
 
 }  // namespace

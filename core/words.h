@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace tare::bench {
+namespace tare {
 
 /// The word of `known` that `word` was probably meant to be, or "" when none is near. Distance: Damerau–Levenshtein (a swap of
 /// neighbours counts once), at most a third of the word.
@@ -14,4 +14,4 @@ std::string nearest_word(std::string_view word, const std::vector<std::string>& 
 /// "a", "a and b", "a, b and c".
 std::string listed(const std::vector<std::string>& words, std::string_view conjunction = "and");
 
-}  // namespace tare::bench
+}  // namespace tare

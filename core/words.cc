@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bench/words.h"
+#include "core/words.h"
 
 #include <algorithm>
 
-namespace tare::bench {
+namespace tare {
 namespace {
 
 constexpr std::size_t kLongest = 64;  // a longer word is no slip of the hand, and the table stays small
@@ -51,4 +51,4 @@ std::string listed(const std::vector<std::string>& words, std::string_view conju
   return out;
 }
 
-}  // namespace tare::bench
+}  // namespace tare
