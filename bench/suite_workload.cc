@@ -114,6 +114,40 @@ LogLimits log_of(const Value& value) {
   return log;
 }
 
+unsigned umask_of(const Value& value) {
+  const std::string text = value.is_text() ? value.text() : std::string();
+  if (text.empty() || text.size() > 4 || text.find_first_not_of("01234567") != std::string::npos || std::stoul(text, nullptr, 8) > 0777)
+    value.fail("'umask' is " + value.described() + " and should be from 000 to 777", "write octal digits, as umask: 027");
+  return static_cast<unsigned>(std::stoul(text, nullptr, 8));
+}
+
+std::uint64_t bound_of(const Value& value, const std::string& text) {
+  if (text == "unlimited" || text == "-1") return kNoLimit;
+  if (text.empty() || text.size() > 18 || text.find_first_not_of("0123456789") != std::string::npos)
+    value.fail(yaml::quoted(value.text()) + " is no limit", "write SOFT:HARD, or one number for both, or unlimited");
+  return std::stoull(text);
+}
+
+std::vector<Ulimit> ulimits_of(const Value& value) {
+  std::vector<std::string> names;
+  for (const UlimitName& row : kUlimitNames) names.emplace_back(row.name);
+  std::vector<Ulimit> limits;
+  for (const auto& [name, entry] : value.entries()) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      const std::string near = nearest_word(name, names);
+      entry.fail(yaml::quoted(name) + " is no resource limit" + (near.empty() ? "" : " (did you mean '" + near + "'?)"),
+                 "write " + listed(names, "or"));
+    }
+    const std::string text = entry.text();
+    const std::size_t colon = text.find(':');
+    const Ulimit limit{name, bound_of(entry, text.substr(0, colon)),
+                       bound_of(entry, text.substr(colon == std::string::npos ? 0 : colon + 1))};
+    if (limit.soft > limit.hard) entry.fail("the soft limit of '" + name + "' is above the hard one", "write SOFT:HARD");
+    limits.push_back(limit);
+  }
+  return limits;
+}
+
 Ready http_of(const Value& value) {
   Ready ready{.kind = Ready::Kind::http, .port = 0, .path = "/", .pattern = {}, .command = {}};
   Map map(value);
@@ -204,6 +238,12 @@ Workload workload_of(const std::string& name, const Value& value, Places::OfWork
     check_name(w.hostname, *hostname);
   }
   if (const auto log = map.take("log")) w.log = log_of(*log);
+  if (const auto user = map.take("user")) {
+    w.user = user->text();
+    if (w.user.empty()) user->fail("'user' is empty", "write user: name, or user: 1000:1000");
+  }
+  if (const auto mask = map.take("umask")) w.umask = umask_of(*mask);
+  if (const auto ulimits = map.take("ulimits")) w.ulimits = ulimits_of(*ulimits);
   if (const auto limits = map.take("limits")) w.limits = limits_of(*limits);
   place.ports = map.take("ports");
   if (place.ports) {

@@ -35,6 +35,14 @@ void reset_signals() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
+// The launcher shares the agent's protection against the killer of processes; a workload does not.
+void restore_oom_score(StepReport& report) {
+  const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  report.check(file, "oom_score_adj");
+  report.check(write(file, "0", 1), "oom_score_adj");
+  close(file);
+}
+
 // A single-threaded process moves itself without the global lock that a pid write waits for (START.md §0.1).
 void enter_control_groups(const ChildSetup& setup, StepReport& report) {
   for (const int tasks : setup.tasks) report.check(write(tasks, "0", 1));
@@ -161,6 +169,7 @@ void become_workload(const ChildSetup& setup) {
   report.at("leave the launcher's session");
   reset_signals();
   report.check(setsid());
+  if (setup.has_low_oom_score) restore_oom_score(report);
   report.at("enter control groups");
   enter_control_groups(setup, report);
   if (joins) {
@@ -184,6 +193,8 @@ void become_workload(const ChildSetup& setup) {
   report.at("working directory");
   umask(022);
   enter_directory(plan.working_directory.c_str(), report);
+  umask(plan.attributes.umask);
+  privileges::join_new_keyring(plan, report);
   // With no_new_privs anybody may install a filter, so that it comes last; without, only who has all privileges still.
   if (!plan.isolation.no_new_privileges) seccomp::install(filter, report);
   privileges::in_child(plan, report);

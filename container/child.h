@@ -47,6 +47,7 @@ struct ChildSetup {
   std::vector<char*> environment;
   std::vector<int> tasks;
   std::vector<int> trees;
+  bool has_low_oom_score = false;  // the launcher's own, which the workload must not inherit
   int netns = -1;
   int root = -1;       // the root file system, mounted nowhere
   int join = -1;       // pidfd of the process to join
@@ -69,8 +70,9 @@ namespace mounts {
 void in_child(const ChildSetup& setup, StepReport& report);
 }
 namespace privileges {
+void join_new_keyring(const Plan& plan, StepReport& report);
 void in_child(const Plan& plan, StepReport& report);
-}
+}  // namespace privileges
 namespace seccomp {
 /// A program where the kernel can read it, or nothing.
 struct Program {

@@ -203,6 +203,7 @@ void LauncherLoop::start(int connection, const StartRequest& request, std::vecto
 
 void LauncherLoop::launch(Process& process, const StartRequest& request, const std::vector<Fd>& fds) {
   ChildSetup setup(process.plan);
+  setup.has_low_oom_score = has_low_oom_score();
   std::size_t next = 0;
   for (; next < request.tasks; ++next) setup.tasks.push_back(fds[next].get());
   for (std::uint32_t i = 0; i < request.trees; ++i) setup.trees.push_back(fds[next++].get());

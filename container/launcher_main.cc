@@ -5,10 +5,13 @@
 //   tare-launcher --listen PATH   standard input is the listening socket at PATH; ends when nothing runs and nobody is connected
 //   tare-launcher --private       standard input is the one connection; ends, and ends all it started, when that closes
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -17,6 +20,28 @@
 #include "container/launcher_loop.h"
 
 namespace {
+
+/// A workload may find this program as /proc/<pid>/exe, between clone and execve and as the interpreter of a script, and try to write to it
+/// (CVE-2019-5736). So what runs is a copy in memory that nobody can write to, the kernel's own seal. Once a launcher, not once a start.
+bool is_sealed() {
+  const int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  const int seals = fcntl(self, F_GET_SEALS);
+  close(self);
+  return seals >= 0 && (seals & F_SEAL_WRITE) != 0;
+}
+
+/// Returns only on failure.
+void run_sealed(char** arguments) {
+  constexpr unsigned kExecutable = 0x10;  // MFD_EXEC, Linux 6.3; older kernels refuse it and need no flag
+  const int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  int copy = memfd_create("tare-launcher", MFD_CLOEXEC | MFD_ALLOW_SEALING | kExecutable);
+  if (copy < 0 && errno == EINVAL) copy = memfd_create("tare-launcher", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (self < 0 || copy < 0) return;
+  ssize_t count = 0;
+  while ((count = sendfile(copy, self, nullptr, 1 << 24)) > 0) continue;
+  if (count < 0 || fcntl(copy, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) return;
+  fexecve(copy, arguments, environ);
+}
 
 /// The socket came as descriptor 0; it moves away so that 0–2 are /dev/null in us and in nobody's way in a child.
 int take_socket() {
@@ -38,6 +63,12 @@ int main(int count, char** arguments) {
                stderr);
     return 2;
   }
+  if (!is_sealed()) {
+    run_sealed(arguments);
+    std::perror("tare-launcher: make a sealed copy of itself");
+    return 2;
+  }
+  prctl(PR_SET_DUMPABLE, 0);  // inherited by children until their execve: no tracing, no /proc/<pid>/exe for who is not root of the host
   const int socket = take_socket();
   if (socket < 0) return 2;
   signal(SIGPIPE, SIG_IGN);

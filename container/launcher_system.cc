@@ -42,6 +42,15 @@ Received receive_message(int socket, std::string& message, std::vector<Fd>& fds)
   return Received::message;
 }
 
+bool has_low_oom_score() {
+  static const bool low = [] {
+    char text[16] = {};
+    const Fd file(open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC));
+    return read(file.get(), text, sizeof text - 1) > 0 && text[0] == '-';
+  }();
+  return low;
+}
+
 std::int64_t monotonic_now() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);

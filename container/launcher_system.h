@@ -24,6 +24,8 @@ struct LaunchFailure {
 enum class Received { nothing, message, end };
 Received receive_message(int socket, std::string& message, std::vector<Fd>& fds);
 
+/// True where this process is spared by the killer of processes (a negative oom_score_adj).
+bool has_low_oom_score();
 std::int64_t monotonic_now();
 /// {read end, non-blocking; write end}. Throws LaunchFailure.
 std::pair<Fd, Fd> make_pipe();

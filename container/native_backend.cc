@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <future>
 
+#include "container/attributes.h"
 #include "container/devices.h"
 #include "container/mount_sources.h"
 #include "container/native_instance.h"
@@ -53,7 +54,8 @@ std::string environment_value(const std::vector<std::string>& environment, std::
 }
 
 /// The image's environment with the workload's on top; HOME and HOSTNAME as Docker sets them.
-std::vector<std::string> merged_environment(const image::Image& image, const Workload& workload, const std::string& hostname) {
+std::vector<std::string> merged_environment(const image::Image& image, const Workload& workload, const std::string& hostname,
+                                            const std::string& home) {
   std::vector<std::string> merged;
   const auto set = [&](const std::string& entry) {
     const std::string name = entry.substr(0, entry.find('='));
@@ -62,7 +64,7 @@ std::vector<std::string> merged_environment(const image::Image& image, const Wor
   };
   for (const std::string& entry : image.environment) set(entry);
   set("HOSTNAME=" + hostname);
-  if (environment_value(merged, "HOME").empty()) set("HOME=/root");
+  if (environment_value(merged, "HOME").empty()) set("HOME=" + home);
   for (const std::string& entry : workload.environment) set(entry);
   return merged;
 }
@@ -192,7 +194,10 @@ Plan NativeBackend::plan_of(const Workload& workload, const image::Image& image,
                 "add `command:` to the workload");
   }
   plan.hostname = !plan.isolation.uts ? host_name() : workload.hostname.empty() ? id : workload.hostname;
-  plan.environment = merged_environment(image, workload, plan.hostname);
+  const image::User user = image::resolve_user({image.rootfs}, workload.user);
+  plan.attributes = attributes_of(user, workload);
+  const std::string home = !user.home.empty() ? user.home : workload.user.empty() ? "/root" : "/";
+  plan.environment = merged_environment(image, workload, plan.hostname, home);
   plan.working_directory = !workload.working_directory.empty() ? workload.working_directory
                            : image.working_directory.empty()   ? "/"
                                                                : image.working_directory;

@@ -11,6 +11,7 @@
 #include <exception>
 #include <thread>
 
+#include "container/attributes.h"
 #include "container/seccomp_program.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -200,6 +201,7 @@ Usage NativeInstance::usage() const {
 
 std::map<std::string, std::string> NativeInstance::protections() const {
   auto all = plan_.isolation.protections();
+  all["user"] = plan_.attributes.uid == 0 ? "root" : text_of_user(plan_.attributes);
   const std::lock_guard lock(mutex_);
   if (resources_ && resources_->place) all.merge(bridge::description(resources_->place->place()));
   if (resources_ && !resources_->resolver_note.empty()) all["name_servers"] = resources_->resolver_note;

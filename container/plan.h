@@ -12,6 +12,22 @@
 
 namespace tare::container {
 
+/// As whom and how a process runs, where that is neither namespace nor mount.
+struct ProcessAttributes {
+  struct Limit {
+    std::int32_t resource = 0;  // RLIMIT_…
+    std::uint64_t soft = 0;
+    std::uint64_t hard = 0;
+    bool operator==(const Limit&) const = default;
+  };
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::vector<std::uint32_t> groups = {0};
+  std::uint32_t umask = 022;
+  std::vector<Limit> limits;
+  bool operator==(const ProcessAttributes&) const = default;
+};
+
 struct Plan {
   std::string key;                       // names the process in every later message: the instance's id, or "<id>/exec-<n>"
   std::string join;                      // exec: the key of the running process whose namespaces it enters; else empty
@@ -26,6 +42,7 @@ struct Plan {
   std::uint32_t log_max_files = 1;  // so many stay
   Isolation isolation;
   MountPlan mounts;
+  ProcessAttributes attributes;
   bool operator==(const Plan&) const = default;
 };
 

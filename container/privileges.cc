@@ -2,20 +2,48 @@
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "container/child.h"
+#include "core/ulimits.h"
 
 namespace tare::container::privileges {
 namespace {
 
-void limit_capabilities(std::uint64_t keep, StepReport& report) {
+void set_limits(const ProcessAttributes& attributes, StepReport& report) {
+  for (const ProcessAttributes::Limit& limit : attributes.limits) {
+    const rlimit64 value{limit.soft, limit.hard};
+    if (syscall(SYS_prlimit64, 0, limit.resource, &value, nullptr) == 0) continue;
+    const int error = errno;
+    for (const UlimitName& row : kUlimitNames) {
+      if (row.resource == limit.resource) report.fail(error, row.name.data());
+    }
+  }
+}
+
+// With another user than root permitted and effective set become empty here, as Docker has it; the bounding set stays.
+void become_user(const ProcessAttributes& attributes, StepReport& report) {
+  if (attributes.uid != 0) {  // who opens /dev/stdout opens the pipe anew and needs a right to
+    report.check(fchown(STDOUT_FILENO, attributes.uid, attributes.gid), "stdout");
+    report.check(fchown(STDERR_FILENO, attributes.uid, attributes.gid), "stderr");
+  }
+  report.check(syscall(SYS_setgroups, attributes.groups.size(), attributes.groups.data()), "groups");
+  report.check(syscall(SYS_setresgid, attributes.gid, attributes.gid, attributes.gid), "group");
+  report.check(syscall(SYS_setresuid, attributes.uid, attributes.uid, attributes.uid), "user");
+}
+
+void limit_bounding_set(std::uint64_t keep, StepReport& report) {
   for (int i = 0; prctl(PR_CAPBSET_READ, i) >= 0; ++i) {  // fails after the last one that the kernel knows
     if ((keep >> i & 1) == 0) report.check(prctl(PR_CAPBSET_DROP, i), "bounding set");
   }
-  report.check(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "ambient set");
+}
 
+void limit_capabilities(std::uint64_t keep, StepReport& report) {
+  report.check(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "ambient set");
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct sets[2] = {};
   report.check(syscall(SYS_capget, &header, sets), "read");
@@ -29,10 +57,19 @@ void limit_capabilities(std::uint64_t keep, StepReport& report) {
 
 }  // namespace
 
+void join_new_keyring(const Plan& plan, StepReport& report) {
+  report.at("session keyring");
+  if (plan.isolation.own_keyring) report.check(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr));
+}
+
 void in_child(const Plan& plan, StepReport& report) {
   const Isolation& isolation = plan.isolation;
-  report.at("session keyring");
-  if (isolation.own_keyring) report.check(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr));
+  report.at("resource limits");
+  set_limits(plan.attributes, report);
+  report.at("capabilities");
+  limit_bounding_set(isolation.capabilities, report);
+  report.at("user");
+  become_user(plan.attributes, report);
   report.at("capabilities");
   limit_capabilities(isolation.capabilities, report);
   report.at("no new privileges");

@@ -112,11 +112,14 @@ void visit(Same<DeviceNode> auto& m, auto& field) {
 void visit(Same<MountPlan> auto& m, auto& field) {
   field(m.views), field(m.devices), field(m.device_links), field(m.mounts), field(m.read_only_root);
 }
+void visit(Same<ProcessAttributes::Limit> auto& m, auto& field) { field(m.resource), field(m.soft), field(m.hard); }
+void visit(Same<ProcessAttributes> auto& m, auto& field) { field(m.uid), field(m.gid), field(m.groups), field(m.umask), field(m.limits); }
 void visit(Same<Plan> auto& m, auto& field) {
   field(m.key), field(m.join), field(m.program), field(m.arguments), field(m.environment), field(m.working_directory);
   field(m.hostname), field(m.root), field(m.log), field(m.log_max_size), field(m.log_max_files);
   visit(m.isolation, field);
   visit(m.mounts, field);
+  visit(m.attributes, field);
 }
 void visit(Same<StartRequest> auto& m, auto& field) {
   field(m.request), field(m.tasks), field(m.trees), field(m.cgroup_directory), field(m.netns), field(m.root), field(m.seccomp);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/ulimits.h"
 #include "core/units.h"
 
 namespace tare {
@@ -105,6 +106,9 @@ struct Workload {
   std::vector<std::string> environment;  // KEY=VALUE, on top of the image's
   std::string working_directory;         // empty: the image's, else "/"
   std::string hostname;                  // empty: the instance's id
+  std::string user;                      // name|uid[:group|gid], names as the image's /etc/passwd has them; empty: root
+  unsigned umask = 022;
+  std::vector<Ulimit> ulimits;  // on top of core 0 and nofile 1024:524288
   Limits limits;
   LogLimits log;
   std::vector<std::uint16_t> ports;  // TCP ports the workload listens on

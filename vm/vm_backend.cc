@@ -222,6 +222,11 @@ GuestWork VmBackend::work_of(const Workload& workload, const image::Image& image
     throw Error(Code::invalid, "vm '" + workload.name + "' cannot have the host's network: its kernel has its own",
                 "use `network: link` or `network: bridge`");
   }
+  // Better no start than one as root, or with other limits, where something else was asked for.
+  if (!workload.user.empty() || workload.umask != 022 || !workload.ulimits.empty()) {
+    throw Error(Code::unsuited, "vm '" + workload.name + "': a guest runs its workload as root with the limits of its own kernel",
+                "leave out user, umask and ulimits, or leave out the backend vm");
+  }
   GuestWork work;
   work.arguments = workload.command.empty() ? image.command : workload.command;
   if (work.arguments.empty()) {

@@ -6,10 +6,12 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -204,6 +206,19 @@ int main(int count, char** arguments) {
     std::puts("ready");
     std::fflush(stdout);
     for (;;) pause();
+  }
+  if (verb == "refused-families") {  // the families of socket(2) that may not be had
+    for (int family = 0; family <= 45; ++family) {
+      const int fd = socket(family, SOCK_DGRAM, 0);
+      if (fd < 0 && errno == EPERM) std::printf("%d\n", family);
+      if (fd >= 0) close(fd);
+    }
+    return 0;
+  }
+  if (verb == "keyring") {
+    constexpr int kSession = -3;
+    std::printf("%ld\n", syscall(SYS_keyctl, 0 /* KEYCTL_GET_KEYRING_ID */, kSession, 0));
+    return 0;
   }
   if (verb == "lines") {
     for (long i = 0; i < number; ++i) std::printf("line %ld\n", i);

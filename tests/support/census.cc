@@ -82,11 +82,14 @@ std::set<std::string> programs() {
     std::error_code gone;
     const fs::path program = fs::read_symlink("/proc/" + pid + "/exe", gone);
     // A launcher that listens outlives its agents for a while, by design.
-    if (try_read_file("/proc/" + pid + "/cmdline").value_or("").find("--listen") != std::string::npos) continue;
-    if (program == TARE_BINARY_DIR "/bin/tare" || program == TARE_BINARY_DIR "/bin/tare-agent" ||
-        program == TARE_BINARY_DIR "/libexec/tare/tare-launcher") {
+    const std::string command = try_read_file("/proc/" + pid + "/cmdline").value_or("");
+    if (command.find("--listen") != std::string::npos) continue;
+    if (program == TARE_BINARY_DIR "/bin/tare" || program == TARE_BINARY_DIR "/bin/tare-agent") {
       found.insert(pid + " " + program.filename().string());
     }
+    // A launcher runs from a sealed copy of its file; the command line still names that.
+    const fs::path named = fs::path(command.substr(0, command.find('\0'))).lexically_normal();
+    if (named == TARE_BINARY_DIR "/libexec/tare/tare-launcher") found.insert(pid + " tare-launcher");
   }
   return found;
 }

@@ -21,7 +21,7 @@ description: starts and micro-benchmarks
 backends: [metal, vm]
 seed: 7
 workloads:
-  noop:  {image: tare/probe, command: [probe, noop], ready: exit, limits: {cpus: 1.5, memory: 256MiB, pids: 64}}
+  noop:  {image: tare/probe, command: [probe, noop], ready: exit, user: "www:33", umask: 027, ulimits: {nofile: "1024:4096", core: 0, memlock: unlimited}, limits: {cpus: 1.5, memory: 256MiB, pids: 64}}
   serve:
     image: tare/probe
     command: [probe, serve, --port=8080]
@@ -65,6 +65,9 @@ TEST(Suite, BecomesPlainStructs) {
   const Workload& noop = suite.workloads.at("noop");
   EXPECT_EQ(noop.network, Network::none);
   EXPECT_EQ(noop.limits, (Limits{1.5, 256_MiB, 64}));
+  EXPECT_EQ(noop.user, "www:33");
+  EXPECT_EQ(noop.umask, 027U);
+  EXPECT_THAT(noop.ulimits, ElementsAre(Ulimit{"nofile", 1024, 4096}, Ulimit{"core", 0, 0}, Ulimit{"memlock", kNoLimit, kNoLimit}));
   const Experiment& start = suite.experiments.at(0);
   EXPECT_EQ(start.empty, "noop");
   EXPECT_EQ(start.trials, 12);

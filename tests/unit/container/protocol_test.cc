@@ -18,9 +18,11 @@ StartRequest full_request() {
   request.request = 77;
   request.tasks = 6;
   request.cgroup_directory = true;
+  request.seccomp = true;
   request.streams = true;
   request.plan = {
-      "t1", "", "/bin/x", {"x", "", "a b"}, {"A=1"}, "/w", "host", "/m", "/log", 1000, 3, Isolation::container(Security::standard), {}};
+      "t1", "", "/bin/x", {"x", "", "a b"}, {"A=1"}, "/w", "host", "/m", "/log", 1000, 3, Isolation::container(Security::standard), {}, {}};
+  request.plan.attributes = {1, 2, {2, 3}, 027, {{7, 1024, 4096}}};
   Workload workload;
   workload.mounts = {{Mount::Type::volume, "v", "/v", true, {}}, {Mount::Type::tmpfs, "", "/t", false, 1_MiB}};
   workload.read_only_root = true;

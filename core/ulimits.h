@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// The resource limits of a process by the names that docker --ulimit gives them. Values only.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+
+namespace tare {
+
+constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();  // RLIM_INFINITY
+
+/// setrlimit(2): sizes in bytes, times in seconds (rttime: microseconds).
+struct Ulimit {
+  std::string name;  // of kUlimitNames
+  std::uint64_t soft = 0;
+  std::uint64_t hard = 0;
+  bool operator==(const Ulimit&) const = default;
+};
+
+struct UlimitName {
+  std::string_view name;
+  int resource;  // RLIMIT_…
+};
+constexpr UlimitName kUlimitNames[] = {
+    {"as", RLIMIT_AS},           {"core", RLIMIT_CORE},         {"cpu", RLIMIT_CPU},
+    {"data", RLIMIT_DATA},       {"fsize", RLIMIT_FSIZE},       {"locks", RLIMIT_LOCKS},
+    {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE},
+    {"nofile", RLIMIT_NOFILE},   {"nproc", RLIMIT_NPROC},       {"rss", RLIMIT_RSS},
+    {"rtprio", RLIMIT_RTPRIO},   {"rttime", RLIMIT_RTTIME},     {"sigpending", RLIMIT_SIGPENDING},
+    {"stack", RLIMIT_STACK},
+};
+
+}  // namespace tare
