@@ -73,6 +73,15 @@ std::vector<std::string> devices_of(const Value& value) {
   return devices;
 }
 
+std::vector<Namespace> namespaces_of(const Value& value) {
+  std::vector<Namespace> spaces;
+  for (const Value& item : value.items()) {
+    spaces.push_back(static_cast<Namespace>(choice(item, {std::begin(kNamespaceNames), std::end(kNamespaceNames)}, "namespace")));
+    if (std::count(spaces.begin(), spaces.end(), spaces.back()) > 1) item.fail(item.described() + " stands there twice");
+  }
+  return spaces;
+}
+
 std::vector<Publish> publish_of(const Value& value) {
   std::vector<Publish> ports;
   for (const Value& entry : value.items()) {
@@ -269,6 +278,7 @@ Workload workload_of(const std::string& name, const Value& value, Places::OfWork
   }
   if (const auto mounts = map.take("mounts")) w.mounts = mounts_of(*mounts);
   if (const auto read_only = map.take("read_only_root")) w.read_only_root = read_only->truth();
+  if (const auto spaces = map.take("host_namespaces")) w.host_namespaces = namespaces_of(*spaces);
   if (const auto devices = map.take("devices")) w.devices = devices_of(*devices);
   place.ready = map.take("ready");
   if (place.ready) w.ready = ready_of(*place.ready);

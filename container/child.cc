@@ -67,9 +67,11 @@ void enter_network(const ChildSetup& setup, StepReport& report) {
   }
 }
 
+constexpr int kNewTime = 0x80;  // CLONE_NEWTIME, which the C library does not name
+
 int namespaces_to_join(const Isolation& isolation) {
   return CLONE_NEWNS | (isolation.ipc ? CLONE_NEWIPC : 0) | (isolation.uts ? CLONE_NEWUTS : 0) | (isolation.net ? CLONE_NEWNET : 0) |
-         (isolation.cgroup ? CLONE_NEWCGROUP : 0);
+         (isolation.cgroup ? CLONE_NEWCGROUP : 0) | (isolation.time ? kNewTime : 0);
 }
 
 void make_directories(const char* path, StepReport& report) {
@@ -159,7 +161,8 @@ std::uint64_t clone_flags(const Plan& plan, bool has_netns) {
   const Isolation& isolation = plan.isolation;
   // The cgroup namespace comes later, in a step: its root is where the process is when it is made.
   return static_cast<std::uint64_t>(CLONE_NEWNS) | (isolation.pid ? CLONE_NEWPID : 0U) | (isolation.ipc ? CLONE_NEWIPC : 0U) |
-         (isolation.uts ? CLONE_NEWUTS : 0U) | (isolation.net && !has_netns ? CLONE_NEWNET : 0U);
+         (isolation.time ? unsigned{kNewTime} : 0U) | (isolation.uts ? CLONE_NEWUTS : 0U) |
+         (isolation.net && !has_netns ? CLONE_NEWNET : 0U);
 }
 
 void become_workload(const ChildSetup& setup) {

@@ -50,6 +50,8 @@ Isolation Isolation::none() {
 Isolation Isolation::container(Security security) {
   Isolation isolation;
   isolation.pid = isolation.ipc = isolation.uts = isolation.net = isolation.cgroup = true;
+  static const bool has_time = ::access("/proc/self/ns/time", F_OK) == 0;  // CONFIG_TIME_NS
+  isolation.time = has_time;
   isolation.own_kernel_views = true;
   isolation.capabilities = all_capabilities();
   if (security == Security::none) return isolation;
@@ -66,6 +68,19 @@ Isolation Isolation::container(Security security) {
   return isolation;
 }
 
+void Isolation::share(const std::vector<Namespace>& spaces) {
+  for (const Namespace space : spaces) {
+    switch (space) {
+      case Namespace::pid: pid = false; break;
+      case Namespace::ipc: ipc = false; break;
+      case Namespace::uts: uts = false; break;
+      case Namespace::net: net = false; break;
+      case Namespace::cgroup: cgroup = false; break;
+      case Namespace::time: time = false; break;
+    }
+  }
+}
+
 std::string Isolation::namespaces() const {
   std::string text = "mount";
   if (pid) text += ",pid";
@@ -73,6 +88,7 @@ std::string Isolation::namespaces() const {
   if (uts) text += ",uts";
   if (net) text += ",net";
   if (cgroup) text += ",cgroup";
+  if (time) text += ",time";
   return text;
 }
 

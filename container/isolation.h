@@ -19,6 +19,7 @@ struct Isolation {
   bool uts = false;
   bool net = false;
   bool cgroup = false;
+  bool time = false;               // clocks at the host's reading; the workload may not set them apart
   bool own_kernel_views = false;   // its own /proc, /sys (read-only) and /dev; else the host's are bound in
   std::uint64_t capabilities = 0;  // bit n is capability n; bounding, permitted and effective set of the workload
   bool no_new_privileges = false;
@@ -31,11 +32,14 @@ struct Isolation {
 
   /// Nothing but the private mount namespace: no other namespace, every capability, the host's /proc, /sys and /dev.
   static Isolation none();
-  /// All namespaces; Security::standard adds Docker's 14 capabilities, no_new_privs, the seccomp filter, a session keyring, masked and
-  /// read-only paths, the device list. Security::strict is the same with podman's 11 capabilities.
+  /// All namespaces that this kernel has; Security::standard adds Docker's 14 capabilities, no_new_privs, the seccomp filter, a session
+  /// keyring, masked and read-only paths, the device list. Security::strict is the same with podman's 11 capabilities.
   static Isolation container(Security security);
 
-  /// "mount", "mount,pid,ipc,uts,net,cgroup".
+  /// Gives up namespaces: they are the host's.
+  void share(const std::vector<Namespace>& spaces);
+
+  /// "mount", "mount,pid,ipc,uts,net,cgroup,time".
   std::string namespaces() const;
   /// For Instance::protections(): what is in force, and what is not ("lsm": "none").
   std::map<std::string, std::string> protections() const;

@@ -141,7 +141,7 @@ class NativeBackend final : public Backend {
     probe.implementation = kind_ == Native::metal ? "process with a root filesystem and a control group" : "namespaces and control group";
     probe.details["cgroup"] = parts_->groups->layout();
     probe.details["survives_agent"] = "yes";
-    probe.details["isolation"] = isolation(Security::standard).namespaces();
+    probe.details["isolation"] = isolation({}).namespaces();
     if (::geteuid() != 0) {
       probe.reason = "tare is not root";
       probe.remedy = "run it as root";
@@ -173,7 +173,13 @@ class NativeBackend final : public Backend {
  private:
   std::unique_ptr<Instance> start_in(InstanceDir directory, bool kept, const Workload& workload, Timeline& timeline);
   std::string who(const Workload& workload) const { return std::string(name()) + " '" + workload.name + "'"; }
-  Isolation isolation(Security security) const { return kind_ == Native::metal ? Isolation::none() : Isolation::container(security); }
+  Isolation isolation(const Workload& workload) const {
+    if (kind_ == Native::metal) return Isolation::none();
+    Isolation isolation = Isolation::container(workload.security);
+    isolation.share(workload.host_namespaces);
+    if (workload.network == Network::host) isolation.net = false;
+    return isolation;
+  }
   Plan plan_of(const Workload& workload, const image::Image& image, const std::string& id) const;
   InstanceNetwork make_network(const Workload& workload, const Plan& plan) const;
   bridge::Settings bridge_settings() const { return {parts_->bridge_range, parts_->paths.network_lock()}; }
@@ -186,8 +192,7 @@ Plan NativeBackend::plan_of(const Workload& workload, const image::Image& image,
   check_mounts(workload);
   Plan plan;
   plan.key = id;
-  plan.isolation = isolation(workload.security);
-  if (workload.network == Network::host) plan.isolation.net = false;
+  plan.isolation = isolation(workload);
   plan.arguments = workload.command.empty() ? image.command : workload.command;
   if (plan.arguments.empty()) {
     throw Error(Code::invalid, "workload '" + workload.name + "' has no command, and neither has image '" + workload.image + "'",

@@ -100,7 +100,7 @@ template <typename T, typename Base>
 concept Same = std::is_same_v<std::remove_const_t<T>, Base>;
 
 void visit(Same<Isolation> auto& m, auto& field) {
-  field(m.pid), field(m.ipc), field(m.uts), field(m.net), field(m.cgroup), field(m.own_kernel_views), field(m.capabilities);
+  field(m.pid), field(m.ipc), field(m.uts), field(m.net), field(m.cgroup), field(m.time), field(m.own_kernel_views), field(m.capabilities);
   field(m.no_new_privileges), field(m.seccomp), field(m.own_keyring), field(m.masked), field(m.read_only), field(m.device_list);
 }
 void visit(Same<MountStep> auto& m, auto& field) {

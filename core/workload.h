@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/ulimits.h"
@@ -99,6 +100,11 @@ struct Mount {
   bool operator==(const Mount&) const = default;
 };
 
+/// What a container can share with the host instead of having its own.
+enum class Namespace { pid, ipc, uts, net, cgroup, time };
+constexpr std::string_view kNamespaceNames[] = {"pid", "ipc", "uts", "net", "cgroup", "time"};
+inline std::string_view name(Namespace space) noexcept { return kNamespaceNames[static_cast<std::size_t>(space)]; }
+
 struct Workload {
   std::string name;                      // as in the suite; [a-z0-9][a-z0-9_.-]{0,62}
   std::string image;                     // image reference, resolved by image::Store
@@ -117,8 +123,9 @@ struct Workload {
   std::vector<std::string> dns;  // addresses of name servers; empty: the host's, where the network leads to them
   Security security = Security::standard;
   std::vector<Mount> mounts;
-  bool read_only_root = false;       // nothing but its mounts can be written
-  std::vector<std::string> devices;  // device nodes of the host that it sees at the same path, as /dev/fuse
+  bool read_only_root = false;             // nothing but its mounts can be written
+  std::vector<Namespace> host_namespaces;  // a container shares these with the host; metal shares them all
+  std::vector<std::string> devices;        // device nodes of the host that it sees at the same path, as /dev/fuse
   Ready ready;
   std::chrono::nanoseconds start_timeout = std::chrono::seconds(60);  // requested → ready
   std::chrono::nanoseconds stop_grace = std::chrono::seconds(10);     // SIGTERM → SIGKILL

@@ -76,6 +76,10 @@ void refuse_what_is_missing(const Workload& workload) {
     refuse("cannot mount " + mount.target + ": a guest gets no " + std::string(tare::name(mount.type)) + " yet");
   }
   if (workload.read_only_root) refuse("cannot have a read-only root: a guest's is always writable");
+  if (!workload.host_namespaces.empty()) {
+    refuse("cannot share the host's " + std::string(tare::name(workload.host_namespaces.front())) +
+           " namespace: a guest has a kernel of its own");
+  }
   if (!workload.devices.empty()) refuse("cannot have " + workload.devices.front() + ": a guest sees no device of the host");
 }
 

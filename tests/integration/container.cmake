@@ -5,7 +5,7 @@ if(TARGET tare_container)
   tare_test(integration_container
     SOURCES ${CMAKE_CURRENT_LIST_DIR}/container_native.cc ${CMAKE_CURRENT_LIST_DIR}/container_launcher.cc ${CMAKE_CURRENT_LIST_DIR}/container_security.cc
             ${CMAKE_CURRENT_LIST_DIR}/container_cgroup.cc ${CMAKE_CURRENT_LIST_DIR}/container_census.cc
-            ${CMAKE_CURRENT_LIST_DIR}/container_rootfs.cc ${CMAKE_CURRENT_LIST_DIR}/container_mounts.cc
+            ${CMAKE_CURRENT_LIST_DIR}/container_rootfs.cc ${CMAKE_CURRENT_LIST_DIR}/container_mounts.cc ${CMAKE_CURRENT_LIST_DIR}/container_namespaces.cc
             ${CMAKE_CURRENT_LIST_DIR}/container_limits.cc
             ${CMAKE_CURRENT_LIST_DIR}/container_runc.cc
     LINKS tare_container

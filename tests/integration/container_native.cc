@@ -291,7 +291,8 @@ std::string host_namespace(const std::string& name) { return std::filesystem::re
 
 TEST_F(ContainerTest, HasItsOwnNamespaces) {
   const std::string inside = output(Native::container, workload({"list", "/proc/self/ns"}));
-  for (const char* name : {"mnt", "pid", "ipc", "uts", "net", "cgroup"}) EXPECT_THAT(inside, Not(HasSubstr(host_namespace(name)))) << name;
+  for (const char* name : {"mnt", "pid", "ipc", "uts", "net", "cgroup", "time"})
+    EXPECT_THAT(inside, Not(HasSubstr(host_namespace(name)))) << name;
   EXPECT_THAT(inside, HasSubstr(host_namespace("user")));
 }
 
@@ -314,7 +315,7 @@ TEST_F(ContainerTest, HasDockersCapabilitiesAndNoNewPrivileges) {
 
 TEST_F(ContainerTest, SaysWhichProtectionsAreInForce) {
   const auto protections = start(workload({"exit", "0"}))->protections();
-  EXPECT_EQ(protections.at("namespaces"), "mount,pid,ipc,uts,net,cgroup");
+  EXPECT_EQ(protections.at("namespaces"), "mount,pid,ipc,uts,net,cgroup,time");
   EXPECT_THAT(protections.at("seccomp"), ::testing::StartsWith("standard sha256:"));
   EXPECT_EQ(protections.at("keyring"), "own");
   EXPECT_EQ(protections.at("no_new_privs"), "1");
@@ -431,7 +432,7 @@ TEST_F(ContainerTest, HostNetworkIsTheHostsOwn) {
   const auto instance = start(w);
   EXPECT_EQ(instance->address(), "127.0.0.1");
   EXPECT_EQ(first_answer("127.0.0.1", 38473), "hello\n");
-  EXPECT_EQ(instance->protections().at("namespaces"), "mount,pid,ipc,uts,cgroup");
+  EXPECT_EQ(instance->protections().at("namespaces"), "mount,pid,ipc,uts,cgroup,time");
   EXPECT_EQ(instance->exec({"/bin/w", "cat", "/etc/resolv.conf"}, Deadline::in(5s)).out, try_read_file("/etc/resolv.conf").value_or(""));
   const auto [code, sentence] = failure_of([&] { start(w); });
   EXPECT_EQ(code, Code::conflict);

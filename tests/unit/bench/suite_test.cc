@@ -33,6 +33,7 @@ workloads:
     security: none
     mounts: [{type: volume, source: db, target: /data}, {type: tmpfs, target: /tmp, size: 1MiB}]
     read_only_root: true
+    host_namespaces: [ipc, uts]
     devices: [/dev/fuse]
     start_timeout: 30s
     stop_grace: 500ms
@@ -59,6 +60,7 @@ TEST(Suite, BecomesPlainStructs) {
   EXPECT_EQ(serve.mounts[0], (Mount{Mount::Type::volume, "db", "/data", false, {}}));
   EXPECT_EQ(serve.mounts[1], (Mount{Mount::Type::tmpfs, "", "/tmp", false, 1_MiB}));
   EXPECT_TRUE(serve.read_only_root);
+  EXPECT_THAT(serve.host_namespaces, ElementsAre(Namespace::ipc, Namespace::uts));
   EXPECT_THAT(serve.devices, ElementsAre("/dev/fuse"));
   EXPECT_EQ(serve.start_timeout, seconds(30));
   EXPECT_EQ(serve.stop_grace, milliseconds(500));
@@ -165,35 +167,35 @@ TEST_P(WrongSuite, IsNamedWithFileLineAndRemedy) {
 }
 
 const Wrong kWrong[] = {
-    {"UnknownKeyOfAnExperiment", "trials: 12", "trails: 12", "q.yaml:22: unknown key 'trails' (did you mean 'trials'?)", ""},
+    {"UnknownKeyOfAnExperiment", "trials: 12", "trails: 12", "q.yaml:23: unknown key 'trails' (did you mean 'trials'?)", ""},
     {"UnknownKeyOfAWorkload", "    hostname: web", "    hostnam: web", "q.yaml:12: unknown key 'hostnam' (did you mean 'hostname'?)", ""},
     {"UnknownKeyOfTheSuite", "seed: 7", "sede: 7", "q.yaml:4: unknown key 'sede' (did you mean 'seed'?)", ""},
-    {"MisspeltSection", "experiments:", "experimnets:", "q.yaml:21: unknown key 'experimnets' (did you mean 'experiments'?)", ""},
+    {"MisspeltSection", "experiments:", "experimnets:", "q.yaml:22: unknown key 'experimnets' (did you mean 'experiments'?)", ""},
     {"UnknownKeyOfLimits", "pids: 64", "gpus: 64", "q.yaml:6: unknown key 'gpus' (did you mean 'cpus'?)", ""},
     {"UnknownKeyFarFromAll", "seed: 7", "zzzzzzz: 7", "q.yaml:4: unknown key 'zzzzzzz'", "known here: name, description"},
     {"UnknownUnit", "256MiB", "1XB", "q.yaml:6: 'workloads.noop.limits.memory': '1XB' is not a size", "64MiB"},
     {"NegativeMemory", "256MiB", "-5MiB", "q.yaml:6: 'workloads.noop.limits.memory': '-5MiB' is not a size", "64MiB"},
     {"MemoryWithoutUnit", "256MiB", "256", "q.yaml:6: 'workloads.noop.limits.memory' is 256 B, too little to run anything", "unit"},
-    {"WrongDuration", "settle: 5ms", "settle: soon", "q.yaml:22: 'experiments[0].settle': 'soon' is not a duration", "250ms"},
-    {"ZeroTimeout", "timeout: 45s", "timeout: 0s", "q.yaml:22: 'experiments[0].timeout' is '0s' and should be more than 0", ""},
+    {"WrongDuration", "settle: 5ms", "settle: soon", "q.yaml:23: 'experiments[0].settle': 'soon' is not a duration", "250ms"},
+    {"ZeroTimeout", "timeout: 45s", "timeout: 0s", "q.yaml:23: 'experiments[0].timeout' is '0s' and should be more than 0", ""},
     {"TrialsNotANumber", "trials: 12", "trials: many",
-     "q.yaml:22: 'experiments[0].trials' is 'many' and should be a whole number from 1 to 10000", ""},
-    {"NoTrials", "trials: 12", "trials: 0", "q.yaml:22: 'experiments[0].trials' is '0' and should be a whole number from 1 to 10000", ""},
+     "q.yaml:23: 'experiments[0].trials' is 'many' and should be a whole number from 1 to 10000", ""},
+    {"NoTrials", "trials: 12", "trials: 0", "q.yaml:23: 'experiments[0].trials' is '0' and should be a whole number from 1 to 10000", ""},
     {"CommandAsText", "command: [probe, noop]", "command: probe noop",
      "q.yaml:6: 'workloads.noop.command' is one text and should be a list", "no shell"},
     {"ListForText", "description: starts", "description: [starts]\nx: s",
      "q.yaml:2: 'description' is a list and should be one word or number", ""},
     {"KeyTwice", "    hostname: web", "    image: other", "q.yaml:12: 'image' stands there twice", "one of the two"},
     {"WorkloadTwice", "  serve:", "  noop:", "q.yaml:7: 'noop' stands there twice", ""},
-    {"UnknownWorkload", "workload: serve", "workload: server", "q.yaml:22: there is no workload 'server' (did you mean 'serve'?)",
+    {"UnknownWorkload", "workload: serve", "workload: server", "q.yaml:23: there is no workload 'server' (did you mean 'serve'?)",
      "noop and serve"},
-    {"UnknownEmpty", "empty: noop", "empty: nop", "q.yaml:22: there is no workload 'nop' (did you mean 'noop'?)", ""},
-    {"OwnCounterpart", "empty: noop", "empty: serve", "q.yaml:22: experiment 'start' has workload 'serve' as its own empty counterpart",
+    {"UnknownEmpty", "empty: noop", "empty: nop", "q.yaml:23: there is no workload 'nop' (did you mean 'noop'?)", ""},
+    {"OwnCounterpart", "empty: noop", "empty: serve", "q.yaml:23: experiment 'start' has workload 'serve' as its own empty counterpart",
      "noop"},
     {"UnknownBackend", "[metal, vm]", "[metal, vn]", "q.yaml:3: 'vn' is no backend (did you mean 'vm'?)", "metal, container or vm"},
     {"BackendTwice", "[metal, vm]", "[vm, vm]", "q.yaml:3: backend 'vm' stands there twice", ""},
     {"NoBackend", "[metal, vm]", "[]", "q.yaml:3: 'backends' is an empty list", ""},
-    {"UnknownMeasure", "measure: probe", "measure: speed", "q.yaml:23: 'speed' is no measure", "start or probe"},
+    {"UnknownMeasure", "measure: probe", "measure: speed", "q.yaml:24: 'speed' is no measure", "start or probe"},
     {"HttpWithoutPort", "{port: 8080, path: /healthz}", "{path: /healthz}", "q.yaml:14: 'workloads.serve.ready.http' has no 'port'",
      "8080"},
     {"PortThatIsNotThere", "{port: 8080, path: /healthz}", "{port: 81}",
@@ -207,14 +209,14 @@ const Wrong kWrong[] = {
     {"UnknownProbe", "ready: exit", "ready: done", "q.yaml:6: 'ready' is 'done', which is no probe", "{tcp: 8080}"},
     {"PathThatSplitsTheRequest", "path: /healthz", "path: \"/ HTTP/1.0\"", "q.yaml:14: '/ HTTP/1.0' is no path of a URL", "'/'"},
     {"StartWithoutReady", "    ready: {http: {port: 8080, path: /healthz}}\n", "",
-     "q.yaml:21: experiment 'start' measures the start of workload 'serve', which does not say when it is ready", "ready: executed"},
+     "q.yaml:22: experiment 'start' measures the start of workload 'serve', which does not say when it is ready", "ready: executed"},
     {"ProbeThatDoesNotEnd", "measure: probe, workload: noop", "measure: probe, workload: serve",
-     "q.yaml:23: experiment 'micro' reads what workload 'serve' prints until it ends, but the workload is not `ready: exit`",
+     "q.yaml:24: experiment 'micro' reads what workload 'serve' prints until it ends, but the workload is not `ready: exit`",
      "ready: exit"},
     {"ProbeWithCounterpart", "workload: noop}", "workload: noop, empty: serve}",
-     "q.yaml:23: experiment 'micro' has an empty counterpart, which only `measure: start` can use", "remove"},
-    {"SameNameTwice", "name: micro", "name: start", "q.yaml:23: two experiments are named 'start'", "rename"},
-    {"NameWithSlash", "name: micro", "name: ../micro", "q.yaml:23: '../micro' is not a name", "a-z"},
+     "q.yaml:24: experiment 'micro' has an empty counterpart, which only `measure: start` can use", "remove"},
+    {"SameNameTwice", "name: micro", "name: start", "q.yaml:24: two experiments are named 'start'", "rename"},
+    {"NameWithSlash", "name: micro", "name: ../micro", "q.yaml:24: '../micro' is not a name", "a-z"},
     {"NoImage", "image: tare/probe, ", "", "q.yaml:6: 'workloads.noop' has no 'image'", "tare/probe"},
     {"RelativeDirectory", "/srv", "srv", "q.yaml:11: working_directory is 'srv' and should begin with '/'", ""},
     {"UnknownKeyOfAMount", "source: db", "sorce: db", "q.yaml:16: unknown key 'sorce' (did you mean 'source'?)", ""},
@@ -226,7 +228,9 @@ const Wrong kWrong[] = {
      "q.yaml:16: '../db' is no name of a volume; use a-z, 0-9, '_', '.' and '-', a letter or digit first, at most 63 in all", ""},
     {"TruthThatIsNone", "read_only_root: true", "read_only_root: yes",
      "q.yaml:17: 'workloads.serve.read_only_root' is 'yes' and should be true or false", ""},
-    {"DeviceElsewhere", "[/dev/fuse]", "[/etc/fuse]", "q.yaml:18: the device '/etc/fuse' does not lie in /dev", ""},
+    {"UnknownNamespace", "[ipc, uts]", "[ipc, utc]", "q.yaml:18: 'utc' is no namespace (did you mean 'uts'?)", "cgroup"},
+    {"NamespaceTwice", "[ipc, uts]", "[ipc, ipc]", "q.yaml:18: 'ipc' stands there twice", ""},
+    {"DeviceElsewhere", "[/dev/fuse]", "[/etc/fuse]", "q.yaml:19: the device '/etc/fuse' does not lie in /dev", ""},
     {"SeedTooLarge", "seed: 7", "seed: 99999999999999999999",
      "q.yaml:4: 'seed' is '99999999999999999999' and should be a whole number from 0 to 18446744073709551615", ""},
 };

@@ -197,7 +197,7 @@ TEST(Isolation, StrictHasPodmansCapabilities) {
 
 TEST(Isolation, SecurityNoneKeepsNamespaces) {
   const Isolation isolation = Isolation::container(Security::none);
-  EXPECT_EQ(isolation.namespaces(), "mount,pid,ipc,uts,net,cgroup");
+  EXPECT_EQ(isolation.namespaces(), "mount,pid,ipc,uts,net,cgroup,time");
   EXPECT_EQ(isolation.capabilities, all_capabilities());
   EXPECT_FALSE(isolation.no_new_privileges);
   EXPECT_EQ(isolation.protections().at("devices"), "all");
@@ -206,6 +206,15 @@ TEST(Isolation, SecurityNoneKeepsNamespaces) {
 TEST(Isolation, OnlyAProtectedContainerHasADeviceList) {
   EXPECT_EQ(Isolation::container(Security::standard).protections().at("devices"), "default list");
   EXPECT_EQ(Isolation::none().protections().at("devices"), "all");
+}
+
+TEST(Isolation, SharesWhatTheWorkloadAsksFor) {
+  Isolation isolation = Isolation::container(Security::standard);
+  isolation.share({Namespace::pid, Namespace::net, Namespace::time});
+  EXPECT_EQ(isolation.namespaces(), "mount,ipc,uts,cgroup");
+  EXPECT_EQ(isolation.protections().at("namespaces"), "mount,ipc,uts,cgroup");
+  isolation.share({Namespace::ipc, Namespace::uts, Namespace::cgroup});
+  EXPECT_EQ(isolation.namespaces(), "mount");
 }
 
 TEST(Overlay, RefusesWhatItsOptionsCannotSay) {

@@ -121,6 +121,9 @@ TEST(GuestRefuses, ByNameWhatItCannotDoYet) {
   Workload workload;
   workload.name = "w";
   EXPECT_EQ(sentence(workload), "");
+  workload.host_namespaces = {Namespace::pid};
+  EXPECT_THAT(sentence(workload), HasSubstr("vm 'w' cannot share the host's pid namespace"));
+  workload.host_namespaces.clear();
   workload.devices = {"/dev/fuse"};
   EXPECT_THAT(sentence(workload), HasSubstr("vm 'w' cannot have /dev/fuse"));
   workload.mounts = {{Mount::Type::volume, "db", "/data", false, {}}};
