@@ -56,7 +56,8 @@ class TestImage {
       "  done\n"
       "fi\n"
       "echo 8 > /proc/sys/vm/nr_hugepages\n"
-      "exec $2 --gtest_brief=1\n";
+      // Not what needs modules, devices or programs that this guest has not; the layout is nothing to them.
+      "exec $2 --gtest_brief=1 --gtest_filter=-ContainerTest.TheBridge*:Devices.AreTheHosts*:RuncParity.*\n";
 
   void add(const fs::path& file) {
     const fs::path target = root_.path() / file.relative_path();
@@ -92,7 +93,9 @@ TEST_P(CgroupLayouts, TheNativeBackendsKeepTheirPromises) {
   const auto exit = instance->wait(Deadline::in(minutes(9)));
   ASSERT_TRUE(exit.has_value()) << "the tests in the guest did not end\n" << instance->log().text(Stream::out);
   EXPECT_TRUE(instance->log().wait_closed(Deadline::in(seconds(10))));
-  const std::string out = instance->log().text(Stream::out);
+  std::string out = instance->log().text(Stream::out);
+  // CTest takes a program that prints this for skipped, whatever became of it.
+  for (std::size_t at = 0; (at = out.find("[  SKIPPED ]", at)) != std::string::npos;) out.replace(at, 12, "(  skipped )");
   EXPECT_TRUE(exit->ok()) << text_of(*exit) << "\n" << out << instance->log().text(Stream::err);
   EXPECT_NE(out.find("[  PASSED  ] "), std::string::npos) << out;
   instance->remove();
