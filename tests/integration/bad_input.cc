@@ -241,8 +241,9 @@ void BadInput::kill_agent_in_mid_run(const std::string& text, long lines, const 
     }
   }
   // Within a trial, not between two: what is to be left behind is there at the kill.
-  while (!runs(process) && !deadline.passed()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  ASSERT_TRUE(runs(process)) << process;
+  bool within = false;
+  while (!(within = runs(process)) && !deadline.passed()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  ASSERT_TRUE(within) << process;
   const std::string pid = std::to_string(client.pid());
   const std::string children = read_file("/proc/" + pid + "/task/" + pid + "/children");
   ASSERT_NE(children, "") << read_file(dir_.path() / "log");
