@@ -23,6 +23,7 @@
 #include "core/nft.h"
 #include "core/offloads.h"
 #include "core/process.h"
+#include "tests/support/failure_of.h"
 
 namespace tare::bridge {
 namespace {
@@ -36,16 +37,6 @@ constexpr const char* kForward = "/proc/sys/net/ipv4/ip_forward";
 constexpr const char* kOtherAddress = "198.51.100.7";
 
 void command(const std::string& line) { ASSERT_EQ(std::system(line.c_str()), 0) << line; }  // NOLINT(concurrency-mt-unsafe)
-
-template <typename Action>
-std::pair<Code, std::string> failure_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return {error.code(), error.what()};
-  }
-  return {Code::internal, "no error"};
-}
 
 sockaddr_in socket_address(const std::string& address, std::uint16_t port) {
   sockaddr_in out{};

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "tests/integration/container_fixture.h"
+#include "tests/support/failure_of.h"
 
 namespace tare::container {
 namespace {
@@ -22,16 +23,6 @@ using ::testing::Not;
 using ::testing::StartsWith;
 
 namespace fs = std::filesystem;
-
-template <typename Action>
-std::pair<Code, std::string> failure_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return {error.code(), error.what()};
-  }
-  return {Code::internal, "no error"};
-}
 
 std::string field(const std::string& status, const std::string& name) {
   std::istringstream lines(status);

@@ -14,6 +14,7 @@
 #include "core/netlink.h"
 #include "core/readiness.h"
 #include "tests/integration/container_fixture.h"
+#include "tests/support/failure_of.h"
 
 namespace tare::container {
 namespace {
@@ -29,17 +30,6 @@ std::string field(const std::string& status, const std::string& name) {
     if (line.starts_with(name + ":")) return line.substr(line.find_first_not_of(" \t", name.size() + 1));
   }
   return "";
-}
-
-/// The code and sentence of the Error that `action` throws.
-template <typename Action>
-std::pair<Code, std::string> failure_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return {error.code(), error.what()};
-  }
-  return {Code::internal, "no error"};
 }
 
 class BothBackends : public ::testing::TestWithParam<Native>, public NativeFixture {

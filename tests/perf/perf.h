@@ -202,4 +202,15 @@ class Report {
   std::vector<Line> lines_;
 };
 
+/// The main function of a performance program: `run` fills the report and gives the exit code. What it throws ends the program with 1.
+inline int run_program(int count, char** arguments, const char* name, int (*run)(Report&)) {
+  Report report(count, arguments);
+  try {
+    return run(report);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s: %s\n", name, error.what());
+    return 1;
+  }
+}
+
 }  // namespace tare::perf

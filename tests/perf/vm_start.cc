@@ -237,12 +237,4 @@ int run(perf::Report& report) {
 }  // namespace
 }  // namespace tare
 
-int main(int count, char** arguments) {
-  tare::perf::Report report(count, arguments);
-  try {
-    return tare::run(report);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "perf_vm: %s\n", error.what());
-    return 1;
-  }
-}
+int main(int count, char** arguments) { return tare::perf::run_program(count, arguments, "perf_vm", tare::run); }

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "core/files.h"
+#include "tests/support/failure_of.h"
 
 namespace tare::container {
 namespace {
@@ -62,17 +63,6 @@ Limits all_limits() {
   limits.io = {{"8:0", 1_MiB, 2_MiB, 30, 40}, {"254:0", {}, 5_MiB, {}, {}}};
   limits.hugepages = {{2_MiB, 8_MiB}, {1_GiB, 0_MiB}};
   return limits;
-}
-
-/// The code and text of the Error that `action` throws.
-template <typename Action>
-std::pair<Code, std::string> failure_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return {error.code(), error.what()};
-  }
-  return {Code::internal, "no error"};
 }
 
 std::string text_of(const std::vector<CgroupWrite>& writes) {
