@@ -15,8 +15,29 @@ std::string_view name(State state) noexcept {
   return kNames[static_cast<std::size_t>(state)];
 }
 
-std::unique_ptr<Instance> Backend::start_kept(InstanceDir directory, const Workload& workload, Timeline& timeline) {
-  directory.remove();
+ExecResult Instance::exec(const std::vector<std::string>& command, Deadline deadline) {
+  const auto process = start_exec({.command = command}, deadline);
+  const auto late = [&] {
+    return Error(Code::timeout, "exec of '" + command[0] + "' in instance " + id() + " did not end in time; it was killed");
+  };
+  ExecResult result;
+  LogCursor cursor{.follows = true};
+  const Log& log = process->log();
+  log.follow();
+  for (;;) {
+    const bool closed = log.closed();  // before the reading: what is written until then is read now
+    const auto pieces = log.read(cursor);
+    for (const LogPiece& piece : pieces) (piece.stream == Stream::out ? result.out : result.err) += piece.bytes;
+    if (pieces.empty() && closed) break;
+    if (pieces.empty() && !log.wait_for_line(cursor.line, deadline)) throw late();
+  }
+  const auto exit = process->wait(deadline);
+  if (!exit) throw late();
+  result.exit = *exit;
+  return result;
+}
+
+std::unique_ptr<Instance> Backend::start_kept(const Record&, const Workload& workload, Timeline& timeline) {
   return start(workload, timeline);
 }
 

@@ -16,6 +16,7 @@
 #include "core/bridge_plan.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/link_removal.h"
 #include "core/netlink.h"
 #include "core/nft.h"
 #include "core/offloads.h"
@@ -57,7 +58,7 @@ void remove_bridge(Socket& socket, const Link& link, const std::string& member =
   if (alias && !alias->forwarded) write_kernel_file(kForward, "0\n");
   std::vector<std::string> names = {kName};
   if (!member.empty()) names.push_back(member);
-  socket.send(remove_together(names));
+  rtnl::remove_links(names);
 }
 
 BridgeAlias choose(Socket& socket, const Settings& settings) {
@@ -180,13 +181,16 @@ std::vector<Published> taken(Socket& socket, const std::vector<Publish>& ports) 
 
 }  // namespace
 
-Namespace Namespace::make() {
+Namespace Namespace::make() { return in(Fd()); }
+
+Namespace Namespace::in(Fd fd) {
   Namespace made;
   std::exception_ptr failure;
   // On a thread of its own, so that a failure can never leave the caller in the wrong namespace.
   std::thread([&] {
     try {
-      if (::unshare(CLONE_NEWNET) != 0) throw_errno("network namespace", "run tare as root");
+      const int entered = fd ? ::setns(fd.get(), CLONE_NEWNET) : ::unshare(CLONE_NEWNET);
+      if (entered != 0) throw_errno("network namespace", "run tare as root");
       netlink::set_loopback_up();
       const std::filesystem::path ipv6 = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
       if (try_read_number(ipv6)) write_kernel_file(ipv6, "1\n");
@@ -212,6 +216,12 @@ std::map<std::string, std::string> description(const Place& place) {
   return out;
 }
 
+void prepare(const Settings& settings) {
+  Socket socket;
+  const FileLock lock = FileLock::wait(settings.lock_file);
+  ensure(socket, settings);
+}
+
 Member Member::by_veth(const Settings& settings, const std::string& instance_id, const Namespace& inside) {
   Socket socket;
   std::optional<Member> member;
@@ -225,7 +235,7 @@ Member Member::by_veth(const Settings& settings, const std::string& instance_id,
       socket.send(new_veth(member->place(), bridge.index, inside.fd.get()));
       connect_port(socket, bridge, member->place());
     } catch (...) {
-      netlink::remove_link(member->place().interface);
+      rtnl::remove_links({member->place().interface});
       remove_if_empty(socket);
       member->place_ = {};
       throw;
@@ -246,7 +256,7 @@ Member Member::by_tap(const Settings& settings, const std::string& instance_id, 
     set_generic_receive(tap, false);  // as a veth has it
     connect_port(socket, bridge, place);
   } catch (...) {
-    netlink::remove_link(tap);
+    rtnl::remove_links({tap});
     remove_if_empty(socket);
     throw;
   }
@@ -314,13 +324,12 @@ void Member::remove() {
   if (place_.instance.empty()) return;
   Socket socket;
   unpublish_all();
-  if (!remove_as_last(socket)) {
-    Messages messages = all_of(remove_interface(place_.interface));
-    if (const auto bridge = socket.find(kName)) messages.push_back(remove_neighbour(bridge->index, address_of(place_)));
-    socket.send(messages);
+  if (settings_.keep || !remove_as_last(socket)) {
+    if (const auto bridge = socket.find(kName)) socket.send(all_of(remove_neighbour(bridge->index, address_of(place_))));
+    rtnl::remove_links({place_.interface});
     // A member with a carrier gives the bridge one: then it is not empty, and nobody has to wait for the lock.
     const auto bridge = socket.find(kName);
-    if (bridge && (bridge->flags & kCarrier) == 0) {
+    if (!settings_.keep && bridge && (bridge->flags & kCarrier) == 0) {
       const FileLock lock = FileLock::wait(settings_.lock_file);
       remove_if_empty(socket);
     }
@@ -367,6 +376,13 @@ void tidy(const Settings& settings) {
   const FileLock lock = FileLock::wait(settings.lock_file);
   remove_if_empty(socket);
   if (const auto link = socket.find(kName); link && is_ours(*link)) taken(socket, {});
+}
+
+Keeper::~Keeper() {
+  try {
+    tidy(settings_);
+  } catch (const std::exception&) {  // NOLINT: a destructor; the next agent tidies
+  }
 }
 
 std::optional<Standing> standing() {

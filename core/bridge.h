@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The bridge `tare0`: a network that instances of all kinds join, containers by a veth pair and VMs by a tap, with addresses, a way out
-// and published ports. It is made when the first instance joins and removed when the last one leaves, with its table of the packet
-// filter and the settings of the host that it changed. Who owns what is read from the kernel's own objects: the bridge's and each
-// member's alias; there is no file to be wrong after a crash. Any thread; needs CAP_NET_ADMIN.
+// and published ports. It is made when the first instance joins and removed when the last one leaves (or the agent that keeps it ends),
+// with its table of the packet filter and the settings of the host that it changed. Who owns what is read from the kernel's own objects:
+// the bridge's and each member's alias; there is no file to be wrong after a crash. Any thread; needs CAP_NET_ADMIN.
 #pragma once
 
 #include <filesystem>
@@ -27,7 +27,11 @@ constexpr unsigned kMtu = 1500;
 struct Settings {
   std::string range;                // "10.214.0.0/16"; empty: that one, or the next /16 that is free on this host
   std::filesystem::path lock_file;  // Paths::network_lock()
+  bool keep = false;                // the bridge outlives its last member: whoever sets this calls tidy() at the end
 };
+
+/// Makes the bridge where there is none: with `keep` this belongs to no start. Throws Error(conflict) for a range that is in use.
+void prepare(const Settings& settings);
 
 /// A network namespace, and a netlink socket that was made in it.
 struct Namespace {
@@ -35,6 +39,8 @@ struct Namespace {
   Fd socket;
   /// A new one with loopback up and IPv6 off on all that will join it, so that no address waits to be found unique.
   static Namespace make();
+  /// The same of one that was made already, and that may belong to a user namespace.
+  static Namespace in(Fd fd);
 };
 
 /// The place of one instance on the bridge.
@@ -70,7 +76,8 @@ class Member {
   /// TCP ports of all addresses of this host, loopback included, lead to it from now on: all of them, or none and an Error(conflict) that
   /// names the instance which has the port.
   void publish(const std::vector<Publish>& ports);
-  /// Its interface, address and ports are gone then; with the last member, the bridge. Throws Error naming what stayed; idempotent.
+  /// Its interface, address and ports are gone then; with the last member the bridge, where it is not kept. Throws Error naming what
+  /// stayed; idempotent.
   void remove();
   /// It stays when its owner dies: the next agent's find() has it.
   void leave_behind() noexcept { place_ = {}; }
@@ -86,6 +93,18 @@ class Member {
 
 /// Removes what crashes left: ports that lead to no instance, and the bridge when nobody is on it.
 void tidy(const Settings& settings);
+
+/// Who keeps the bridge: its end removes an empty one.
+class Keeper {
+ public:
+  explicit Keeper(Settings settings) : settings_(std::move(settings)) {}
+  Keeper(const Keeper&) = delete;
+  Keeper& operator=(const Keeper&) = delete;
+  ~Keeper();
+
+ private:
+  Settings settings_;
+};
 
 /// What the host has of it, for `tare doctor`: nothing when there is no bridge, else its range, its members and what was changed.
 struct Standing {

@@ -13,8 +13,6 @@
 namespace tare::bridge {
 namespace {
 
-constexpr std::uint32_t kDoomed = 0x74617265;  // "tare": a group of interfaces that is removed as soon as it has members
-
 std::uint32_t unsigned_of(int index) { return static_cast<std::uint32_t>(index); }
 
 // No link-local IPv6 address: it would first be announced and defended, on every member.
@@ -112,22 +110,6 @@ Messages join(const Place& place, int bridge) {
 
 Message set_up(int index, const std::string& name) { return switched(index, "set up " + name, IFF_UP); }
 Message set_down(int index, const std::string& name) { return switched(index, "set down " + name, 0); }
-
-Message remove_interface(const std::string& name) {
-  Message message(RTM_DELLINK, 0, ifinfomsg{}, "remove interface " + name);
-  message.unless(ENODEV).text(IFLA_IFNAME, name);
-  return message;
-}
-
-Messages remove_together(const std::vector<std::string>& names) {
-  Messages messages;
-  for (const std::string& name : names) {
-    messages.push_back(change_link(name, "mark " + name + " for its removal"));
-    messages.back().unless(ENODEV).number(IFLA_GROUP, kDoomed);
-  }
-  messages.emplace_back(RTM_DELLINK, 0, ifinfomsg{}, "remove bridge tare0").unless(ENODEV).number(IFLA_GROUP, kDoomed);
-  return messages;
-}
 
 Message new_address(int index, std::uint32_t address, const ipv4::Range& range) {
   ifaddrmsg header{};

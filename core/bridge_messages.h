@@ -24,10 +24,6 @@ Messages new_veth(const Place& place, int bridge, int netns);
 Messages join(const Place& place, int bridge);
 Message set_up(int index, const std::string& name);
 Message set_down(int index, const std::string& name);
-Message remove_interface(const std::string& name);
-/// Removes all of `names` at once: the kernel waits 20 ms or more (for all readers of its lists) in each removal, but only once for all
-/// interfaces of one group.
-Messages remove_together(const std::vector<std::string>& names);
 
 Message new_address(int index, std::uint32_t address, const ipv4::Range& range);
 Message new_default_route(int index, std::uint32_t gateway);

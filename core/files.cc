@@ -118,10 +118,16 @@ void write_all(int fd, std::string_view content, std::string_view what) {
 }
 
 void remove_tree(const fs::path& path) {
-  std::error_code error;
-  fs::remove_all(path, error);  // uses openat and O_NOFOLLOW, so a swapped link cannot lead outside
-  if (error && error != std::errc::no_such_file_or_directory) {
-    throw Error(code_of_errno(error.value()), errno_text("remove " + path.string(), error.value()));
+  for (;;) {
+    std::error_code error;
+    fs::remove_all(path, error);  // uses openat and O_NOFOLLOW, so a swapped link cannot lead outside
+    if (!error) return;
+    if (error != std::errc::no_such_file_or_directory) {
+      throw Error(code_of_errno(error.value()), errno_text("remove " + path.string(), error.value()));
+    }
+    // It stops at an entry that somebody else removed first, as libvirt does with a dead domain's sockets: the rest is still there.
+    std::error_code ignored;
+    if (!fs::exists(fs::symlink_status(path, ignored))) return;
   }
 }
 

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <string_view>
 #include <system_error>
@@ -18,15 +17,17 @@ namespace tare {
 namespace fs = std::filesystem;
 namespace {
 
-std::string ourselves() { return process_identity(::getpid()).value_or("") + "\n"; }
+std::string ourselves() { return process_identity(::getpid()).value_or(""); }
 
-constexpr std::string_view kUnfinished = ".new-";  // before an id, while the directory has no owner yet
+// Before an id, while the directory has no owner file yet: ".new-<process identity>-<id>". Its maker may be killed at any moment.
+constexpr std::string_view kUnfinished = ".new-";
 
-/// Its maker may be at work: it takes microseconds.
-bool is_young(const fs::path& path) {
-  std::error_code gone;
-  const auto changed = fs::last_write_time(path, gone);
-  return gone || fs::file_time_type::clock::now() - changed < std::chrono::minutes(1);
+/// "<process identity>" that its name or its owner file says.
+std::string owner_of(const fs::path& directory) {
+  const std::string name = directory.filename();
+  if (name.starts_with(kUnfinished)) return name.substr(kUnfinished.size(), name.find('-', kUnfinished.size()) - kUnfinished.size());
+  const std::string owner = try_read_file(directory / "owner").value_or("");
+  return owner.substr(0, owner.find('\n'));
 }
 
 }  // namespace
@@ -35,14 +36,15 @@ InstanceDir::InstanceDir(const Paths& paths, const std::string& instance_id) : p
   std::error_code error;
   fs::create_directories(paths.instances(), error);
   // Nobody may see it without its owner: a sweep would take it for a dead agent's.
-  const fs::path unfinished = paths.instances() / (std::string(kUnfinished) + instance_id);
+  const std::string owner = ourselves();
+  const fs::path unfinished = paths.instances() / (std::string(kUnfinished) + owner + "-" + instance_id);
   if (error || !fs::create_directory(unfinished, error)) {
     const int number = error ? error.value() : EEXIST;
     throw Error(code_of_errno(number), errno_text("make directory " + path_.string(), number));
   }
   try {
     const Fd fd = open_file(unfinished / "owner", O_WRONLY | O_CREAT | O_EXCL);
-    write_all(fd.get(), ourselves(), (unfinished / "owner").string());
+    write_all(fd.get(), owner + "\n", (unfinished / "owner").string());
     if (::renameat2(AT_FDCWD, unfinished.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) != 0) {
       throw_errno("make directory " + path_.string());
     }
@@ -67,7 +69,7 @@ void InstanceDir::remove() {
 
 InstanceDir InstanceDir::adopt(const Paths& paths, const std::string& instance_id) {
   InstanceDir directory;
-  write_beside(paths.instances() / instance_id, "owner", ourselves());
+  write_beside(paths.instances() / instance_id, "owner", ourselves() + "\n");
   directory.path_ = paths.instances() / instance_id;
   return directory;
 }
@@ -85,9 +87,7 @@ std::vector<std::string> orphaned_instances(const Paths& paths) {
   std::vector<std::string> ids;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(paths.instances(), error)) {
-    if (entry.path().filename().string().starts_with(kUnfinished) && is_young(entry.path())) continue;
-    const std::string owner = try_read_file(entry.path() / "owner").value_or("");
-    if (!is_alive(std::string_view(owner).substr(0, owner.find('\n')))) ids.push_back(entry.path().filename().string());
+    if (!is_alive(owner_of(entry.path()))) ids.push_back(entry.path().filename().string());
   }
   return ids;
 }

@@ -62,9 +62,19 @@ void Log::push(Stream stream, std::string text, Instant at, bool whole, std::vec
   }
 }
 
-void Log::follow() const {
+bool Log::follow() const {
   const std::scoped_lock lock(mutex_);
+  if (consumed_) return false;
   consumed_ = pushed_ - size_;
+  return true;
+}
+
+void Log::unfollow() const {
+  {
+    const std::scoped_lock lock(mutex_);
+    consumed_.reset();
+  }
+  if (on_read_) on_read_();
 }
 
 std::optional<Bytes> Log::unread() const {
@@ -123,7 +133,7 @@ std::vector<LogPiece> Log::read_pieces(LogCursor& cursor) const {
     size += out.back().bytes.size();
     if (cursor.follows && consumed_) *consumed_ += weight(line);
   }
-  if (cursor.line < next_) return out;
+  if (cursor.line != next_) return out;  // there is more, or a line that is yet to come is waited for
   for (const Stream stream : {Stream::out, Stream::err}) {
     const std::string& partial = stream == Stream::out ? partial_out_ : partial_err_;
     std::size_t& read = cursor.partial[stream == Stream::out ? 0 : 1];

@@ -69,11 +69,13 @@ class Log {
   /// Waits for a line numbered `number` or higher, or the end of the log. False when the deadline passes first.
   bool wait_for_line(std::uint64_t number, Deadline deadline) const;
   /// From now on no line is dropped that the reader with the cursor `follows` has not read; who appends should wait while unread() is
-  /// large. At most one such reader.
-  void follow() const;
+  /// large. False when there is such a reader already.
+  bool follow() const;
+  /// That reader is gone: nothing waits any more.
+  void unfollow() const;
   /// What the follower has not read yet, as the capacity counts; nothing without one.
   std::optional<Bytes> unread() const;
-  /// Called, under no lock, when the follower has read something: set it before there is one.
+  /// Called, under no lock, when the follower has read something or is gone: set it before there is one.
   void on_read(std::function<void()> callback) { on_read_ = std::move(callback); }
   /// `callback` is called, from the thread that appends or closes, when there is more to read; it only wakes somebody. unwatch() returns
   /// when none runs any more.
@@ -106,6 +108,14 @@ class Log {
   mutable std::mutex watch_mutex_;
   mutable std::map<std::uint64_t, std::function<void()>> watchers_;
   mutable std::uint64_t next_watcher_ = 1;
+};
+
+/// A log from its oldest line on, piece by piece, where more of it is kept than a Log holds. One thread; no call waits.
+class LogReader {
+ public:
+  virtual ~LogReader() = default;
+  /// Up to about 64 KiB; nothing at the end of what there is now.
+  virtual std::vector<LogPiece> read() = 0;
 };
 
 }  // namespace tare

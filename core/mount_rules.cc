@@ -79,6 +79,10 @@ std::string fault_of_device(const std::string& path) {
   return {};
 }
 
+bool is_mounted_before(std::string_view target, std::string_view other) {
+  return std::count(target.begin(), target.end(), '/') < std::count(other.begin(), other.end(), '/');
+}
+
 void check_mounts(const Workload& workload) {
   const auto require = [&](const std::string& fault) {
     if (!fault.empty()) throw Error(Code::invalid, "workload '" + workload.name + "': " + fault);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "core/workload.h"
 
@@ -15,6 +16,8 @@ constexpr std::size_t kMostMounts = 64;
 std::string fault_of(const Mount& mount);
 /// The same of the path of a device node on the host.
 std::string fault_of_device(const std::string& path);
+/// The order in which mounts are made: a parent first, or it would hide its child.
+bool is_mounted_before(std::string_view target, std::string_view other);
 /// Throws Error(invalid) "workload 'x': …" for the first fault, for two mounts with one target and for a device that stands there twice.
 void check_mounts(const Workload& workload);
 

@@ -206,17 +206,6 @@ void configure_instance_end(const std::string& name, const Subnet& subnet, int n
   });
 }
 
-void remove_link(const std::string& name) {
-  const unsigned index = if_nametoindex(name.c_str());
-  if (index == 0) return;
-  Socket socket = route_socket();
-  Link link(rtnl_link_alloc());
-  rtnl_link_set_ifindex(link.get(), static_cast<int>(index));
-  const int result = rtnl_link_delete(socket.get(), link.get());
-  // Between the look-up and here the namespace at its other end may have died and taken it along.
-  if (result != -NLE_NODEV && result != -NLE_OBJ_NOTFOUND) check(result, "remove interface " + name);
-}
-
 Counters counters(const std::string& name) {
   const std::string folder = "/sys/class/net/" + name + "/statistics/";
   const auto received = try_read_number(folder + "rx_bytes");

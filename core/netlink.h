@@ -31,8 +31,6 @@ void create_veth(const std::string& host_name, const std::string& instance_name,
 void set_loopback_up();
 /// In the network namespace `netns_fd`: gives `name` the instance's address, sets it and loopback up, default route to the host's end.
 void configure_instance_end(const std::string& name, const Subnet& subnet, int netns_fd);
-/// Removes an interface; a missing one is no error.
-void remove_link(const std::string& name);
 /// Bytes {received, transmitted} by the host's end, from /sys/class/net/<name>/statistics.
 struct Counters {
   std::uint64_t received = 0;

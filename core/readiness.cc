@@ -188,8 +188,9 @@ void await_log(Instance& instance, const Ready& ready, Timeline& timeline, Deadl
     for (const LogLine& line : log.lines(next)) {
       next = line.number + 1;
       if (line.text.find(ready.pattern) == std::string::npos) continue;
-      timeline.mark(Mark::ready, line.at);
-      timeline.mark(Mark::responded, line.at);
+      const Instant at = std::max(line.at, timeline.at(Mark::launched).value_or(line.at));  // a clone's template wrote it before
+      timeline.mark(Mark::ready, at);
+      timeline.mark(Mark::responded, at);
       return;
     }
     if (closed) {

@@ -8,6 +8,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tare {
 
@@ -33,5 +34,17 @@ constexpr UlimitName kUlimitNames[] = {
     {"rtprio", RLIMIT_RTPRIO},   {"rttime", RLIMIT_RTTIME},     {"sigpending", RLIMIT_SIGPENDING},
     {"stack", RLIMIT_STACK},
 };
+
+/// One of them as the kernel takes it.
+struct ResourceLimit {
+  std::int32_t resource = 0;  // RLIMIT_…
+  std::uint64_t soft = 0;
+  std::uint64_t hard = 0;
+  bool operator==(const ResourceLimit&) const = default;
+};
+/// What a workload has that asks for nothing else.
+constexpr ResourceLimit kStandardLimits[] = {{RLIMIT_CORE, 0, 0}, {RLIMIT_NOFILE, 1024, 524288}};
+/// `standard` with what is asked for on top.
+std::vector<ResourceLimit> resource_limits(std::vector<ResourceLimit> standard, const std::vector<Ulimit>& asked);
 
 }  // namespace tare

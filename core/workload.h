@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is run: an image, a command, its environment, limits, ports and what "ready" means. Plain data, the same for every
-// backend; no field names a backend.
+// backend; no field but vm_profile names one.
 #pragma once
 
 #include <chrono>
@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/streams.h"
 #include "core/ulimits.h"
 #include "core/units.h"
 
@@ -105,6 +106,34 @@ enum class Namespace { pid, ipc, uts, net, cgroup, time };
 constexpr std::string_view kNamespaceNames[] = {"pid", "ipc", "uts", "net", "cgroup", "time"};
 inline std::string_view name(Namespace space) noexcept { return kNamespaceNames[static_cast<std::size_t>(space)]; }
 
+/// How much of a start is made before it is asked for, by Backend::prepare(). Named variants, because what was made beforehand is missing
+/// in the time that is measured.
+enum class Start {
+  cold,    // nothing: everything is made for this instance
+  pooled,  // metal and container: root filesystem, control group and network namespace wait for any command in this image and these limits
+  zygote,  // metal and container: a process of this very workload waits, right before its execve
+  restored,  // VM: a clone of a guest of this very workload, which was frozen when it was ready: its memory, state and disk are there
+  parked,    // VM: such a clone that waits already, stopped
+};
+constexpr std::string_view kStartNames[] = {"cold", "pooled", "zygote", "restored", "parked"};
+inline std::string_view name(Start start) noexcept { return kStartNames[static_cast<std::size_t>(start)]; }
+
+/// How the machine of a guest is shaped (vm/profile.h). metal and containers have no machine.
+enum class VmProfile {
+  standard,  // "default"
+  minimal,   // the least devices and the least memory of QEMU's own
+  matched,   // what the workload would have on metal: CPUs and their flags, NUMA node, usable memory, kernel
+  tuned,     // all that makes a guest fast and that this host has
+};
+constexpr std::string_view kVmProfileNames[] = {"default", "minimal", "matched", "tuned"};
+inline std::string_view name(VmProfile profile) noexcept { return kVmProfileNames[static_cast<std::size_t>(profile)]; }
+
+/// Whose user and group ids a container's are.
+enum class Userns {
+  host,       // the host's: its root is the host's, held back by the other protections alone
+  automatic,  // 65536 of the host's that nobody else has, with a user namespace around it; "auto"
+};
+
 struct Workload {
   std::string name;                      // as in the suite; [a-z0-9][a-z0-9_.-]{0,62}
   std::string image;                     // image reference, resolved by image::Store
@@ -115,6 +144,10 @@ struct Workload {
   std::string user;                      // name|uid[:group|gid], names as the image's /etc/passwd has them; empty: root
   unsigned umask = 022;
   std::vector<Ulimit> ulimits;  // on top of core 0 and nofile 1024:524288
+  bool open_stdin = false;      // its stdin stays open until who feeds it closes it; else it reads /dev/null
+  bool tty = false;             // it has a terminal, which is its stdin too; what it writes there is stdout
+  TerminalSize terminal;        // the terminal's first size
+  bool init = false;            // PID 1 is a process of tare's that reaps orphans and hands signals on to the command, its child
   Limits limits;
   LogLimits log;
   std::vector<std::uint16_t> ports;  // TCP ports the workload listens on
@@ -126,6 +159,9 @@ struct Workload {
   bool read_only_root = false;             // nothing but its mounts can be written
   std::vector<Namespace> host_namespaces;  // a container shares these with the host; metal shares them all
   std::vector<std::string> devices;        // device nodes of the host that it sees at the same path, as /dev/fuse
+  Userns userns = Userns::host;
+  Start start = Start::cold;
+  std::optional<VmProfile> vm_profile;  // of its guest; absent: the agent's
   Ready ready;
   std::chrono::nanoseconds start_timeout = std::chrono::seconds(60);  // requested → ready
   std::chrono::nanoseconds stop_grace = std::chrono::seconds(10);     // SIGTERM → SIGKILL
