@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+
+#include <cerrno>
 
 #include "core/error.h"
-#include "core/files.h"
+#include "image/layers.h"
 #include "image/store.h"
 
 namespace tare::image {
@@ -16,16 +14,13 @@ constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/s
 
 enum class Found { nothing, not_executable, executable };
 
-/// What `path` is for a process whose root is `root`: RESOLVE_IN_ROOT keeps absolute links and ".." inside (openat2(2), Linux 5.6).
-Found look_at(int root, const std::string& path) {
-  open_how how{};
-  how.flags = O_PATH | O_CLOEXEC;
-  how.resolve = RESOLVE_IN_ROOT;
-  const Fd fd(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
+/// What `path` is for a process whose root the layers are.
+Found look_at(const Layers& layers, const std::string& path) {
+  const Fd fd = layers.find(path);
   if (!fd) {
     if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG) return Found::nothing;
     if (errno == EACCES) return Found::not_executable;
-    throw_errno("openat2 " + path);
+    throw_errno("open " + path + " of the image");
   }
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) throw_errno("stat " + path);
@@ -69,10 +64,10 @@ std::string find_command(const Image& image, const std::string& argv0, const std
                          const std::string& directory) {
   if (argv0.empty())
     throw Error(Code::invalid, "the command for image '" + image.reference + "' is empty", "give it in the workload's 'command'");
-  const Fd root = open_file(image.rootfs, O_PATH | O_DIRECTORY);
+  const Layers layers(image.layers);
   std::string refused;
   for (const std::string& path : candidates(image, argv0, environment, directory)) {
-    const Found found = look_at(root.get(), path);
+    const Found found = look_at(layers, path);
     if (found == Found::executable) return path;
     if (found == Found::not_executable && refused.empty()) refused = path;
   }

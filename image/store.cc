@@ -7,6 +7,7 @@
 
 #include <map>
 #include <mutex>
+#include <sstream>
 #include <system_error>
 
 #include "core/error.h"
@@ -14,12 +15,14 @@
 #include "core/process.h"
 #include "image/builtin.h"
 #include "image/digest.h"
+#include "image/layers.h"
 
 namespace tare::image {
 namespace {
 
 constexpr std::string_view kBuiltin = "tare/probe";
 constexpr std::string_view kDirectory = "dir:";
+constexpr std::size_t kMostLayers = 200;  // overlayfs takes 500, and a page of their names
 constexpr std::string_view kPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The directory of a digest is named by the digits alone: overlayfs separates lower directories by ':'.
@@ -46,6 +49,28 @@ void rename_into_place(const std::filesystem::path& from, const std::filesystem:
   const Fd fd = open_file(from, O_RDONLY);
   if (::syncfs(fd.get()) != 0) throw_errno("sync " + from.string());
   if (::rename(from.c_str(), to.c_str()) != 0) throw_errno("rename " + from.string() + " to " + to.string());
+}
+
+std::filesystem::path checked_layer(const std::filesystem::path& path, const std::string& reference) {
+  if (!path.is_absolute()) {
+    throw Error(Code::invalid, "image '" + reference + "' is no absolute path",
+                "write it as dir:/srv/rootfs, or dir:/upper:/lower for several layers");
+  }
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    throw Error(code_of_errno(errno), "image '" + reference + "': " + errno_text("open " + path.string()),
+                "make the directory, or use the built-in image tare/probe");
+  }
+  if (!S_ISDIR(status.st_mode))
+    throw Error(Code::invalid, "image '" + reference + "' is no directory", "name a directory with a root filesystem");
+  return path;
+}
+
+std::string digest_of_layers(const std::vector<std::filesystem::path>& layers) {
+  if (layers.size() == 1) return tree_digest(layers[0]);
+  Digest digest;
+  for (const std::filesystem::path& layer : layers) digest.add(tree_digest(layer));
+  return digest.text();
 }
 
 std::string read_probe(const std::filesystem::path& path) {
@@ -101,41 +126,37 @@ Image Store::resolve_builtin() const {
   std::error_code ignored;
   if (there && Known::same(known_->program, status)) {
     image.digest = known_->program.digest;
-    image.rootfs = home_of(paths_, image.digest) / "rootfs";
-    if (std::filesystem::is_directory(image.rootfs, ignored)) return image;
+    image.layers = {home_of(paths_, image.digest) / "rootfs"};
+    if (std::filesystem::is_directory(image.layers[0], ignored)) return image;
   }
   const std::vector<BuiltinEntry> entries = builtin_entries(read_probe(program));
   image.digest = builtin_digest(entries);
   const std::filesystem::path home = home_of(paths_, image.digest);
-  image.rootfs = home / "rootfs";
+  const std::filesystem::path rootfs = home / "rootfs";
+  image.layers = {rootfs};
 
   const FileLock lock = lock_images(paths_);
-  if (!std::filesystem::is_directory(image.rootfs, ignored)) {
+  if (!std::filesystem::is_directory(rootfs, ignored)) {
     remove_unfinished(paths_);
     const TempDir temporary(paths_.images());
     write_builtin(entries, temporary.path() / "rootfs");
     std::filesystem::create_directories(home);
-    rename_into_place(temporary.path() / "rootfs", image.rootfs);
+    rename_into_place(temporary.path() / "rootfs", rootfs);
   }
   if (there) known_->program = {status.st_mtim, status.st_ctim, status.st_size, status.st_ino, image.digest};
   return image;
 }
 
 Image Store::resolve_directory(const std::string& reference) const {
-  const std::filesystem::path path = reference.substr(kDirectory.size());
-  if (!path.is_absolute()) {
-    throw Error(Code::invalid, "image '" + reference + "' is no absolute path", "write it as dir:/srv/rootfs");
-  }
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) {
-    throw Error(code_of_errno(errno), "image '" + reference + "': " + errno_text("open " + path.string()),
-                "make the directory, or use the built-in image tare/probe");
-  }
-  if (!S_ISDIR(status.st_mode))
-    throw Error(Code::invalid, "image '" + reference + "' is no directory", "name a directory with a root filesystem");
   Image image;
   image.reference = reference;
-  image.rootfs = path;
+  std::istringstream list(reference.substr(kDirectory.size()));
+  for (std::string layer; std::getline(list, layer, ':');) image.layers.push_back(checked_layer(layer, reference));
+  if (image.layers.empty()) image.layers.push_back(checked_layer("", reference));
+  if (image.layers.size() > kMostLayers) {
+    throw Error(Code::invalid, "image '" + reference.substr(0, 60) + "…' has " + std::to_string(image.layers.size()) + " layers",
+                "the kernel stacks at most " + std::to_string(kMostLayers));
+  }
   image.command = {"/bin/sh"};
   image.environment = {std::string(kPath)};
   return image;
@@ -151,7 +172,7 @@ std::filesystem::path Store::erofs(const Image& image) const {
 }
 
 std::filesystem::path Store::make_erofs(const Image& image) const {
-  const std::filesystem::path made = erofs_of(image.digest.empty() ? tree_digest(image.rootfs) : image.digest, image);
+  const std::filesystem::path made = erofs_of(image.digest.empty() ? digest_of_layers(image.layers) : image.digest, image);
   const std::lock_guard guard(known_->mutex);
   known_->erofs[image.reference] = made;
   return made;
@@ -171,8 +192,17 @@ std::filesystem::path Store::erofs_of(const std::string& digest, const Image& im
   remove_unfinished(paths_);
   const TempDir temporary(paths_.images());
   const std::filesystem::path file = temporary.path() / "rootfs.erofs";
-  check_tool({"mkfs.erofs", "--quiet", "-T0", "-U", std::string(kIdentifier), file.string(), image.rootfs.string()},
-             Deadline::in(std::chrono::minutes(10)));
+  const auto make = [&](const std::filesystem::path& tree) {
+    check_tool({"mkfs.erofs", "--quiet", "-T0", "-U", std::string(kIdentifier), file.string(), tree.string()},
+               Deadline::in(std::chrono::minutes(10)));
+  };
+  if (image.layers.size() == 1) {
+    make(image.layers[0]);
+  } else {
+    const std::filesystem::path merged = temporary.path() / "merged";
+    std::filesystem::create_directory(merged);
+    with_merged(image.layers, merged, [&] { make(merged); });
+  }
   std::filesystem::create_directories(home);
   rename_into_place(file, made);
   return made;

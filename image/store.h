@@ -12,11 +12,11 @@
 namespace tare::image {
 
 struct Image {
-  std::string reference;                 // as the user wrote it: "tare/probe", "dir:/srv/rootfs"
-  std::string digest;                    // "sha256:…" over the built-in tree's content; empty for a directory, which may change
-  std::filesystem::path rootfs;          // read-only lower directory
-  std::vector<std::string> command;      // used when the workload has none
-  std::vector<std::string> environment;  // KEY=VALUE; has PATH
+  std::string reference;                      // as the user wrote it: "tare/probe", "dir:/srv/rootfs"
+  std::string digest;                         // "sha256:…" over the built-in tree's content; empty for a directory, which may change
+  std::vector<std::filesystem::path> layers;  // read-only directories, the uppermost first; at least one
+  std::vector<std::string> command;           // used when the workload has none
+  std::vector<std::string> environment;       // KEY=VALUE; has PATH
   std::string working_directory = "/";
 };
 
@@ -24,7 +24,8 @@ struct Image {
 class Store {
  public:
   explicit Store(Paths paths);
-  /// "tare/probe" is built in: made from libexec/probe on first use. "dir:/path" is a directory with a root filesystem, used as it is.
+  /// "tare/probe" is built in: made from libexec/probe on first use. "dir:/path" is a directory with a root filesystem, used as it is;
+  /// "dir:/top:/middle:/base" are several, one over the other by the rules of overlayfs.
   /// Throws Error(not_found) with the names that exist.
   Image resolve(const std::string& reference) const;
   /// The EROFS image of `image`, made by mkfs.erofs where there is none of the tree as it is now, and kept under its digest.

@@ -2,10 +2,7 @@
 #include "image/user.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +13,7 @@
 #include "core/error.h"
 #include "core/fd.h"
 #include "core/files.h"
+#include "image/layers.h"
 
 namespace tare::image {
 namespace {
@@ -43,38 +41,29 @@ bool is_name(std::string_view text) {
          text.find_first_not_of(kRest) == std::string_view::npos;
 }
 
-/// The content of `path` in the uppermost layer that has it; nothing when none has. Looked at before it is opened for reading: opening a
-/// device or a FIFO has effects of its own.
+/// The content of `path`; nothing where the layers have none. Looked at before it is opened for reading: opening a device or a FIFO has
+/// effects of its own.
 std::optional<std::string> read_in(const std::vector<fs::path>& roots, const char* path) {
-  for (const fs::path& directory : roots) {
-    const Fd root = open_file(directory, O_PATH | O_DIRECTORY);
-    open_how how{};
-    how.flags = O_PATH | O_CLOEXEC;
-    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-    const Fd found(static_cast<int>(::syscall(SYS_openat2, root.get(), path, &how, sizeof how)));
-    if (!found && (errno == ENOENT || errno == ENOTDIR)) continue;
-    if (!found && errno == ELOOP)
-      throw Error(Code::invalid, "/" + std::string(path) + " of the image is a link to itself", "mend the image");
-    if (!found) throw_errno("open /" + std::string(path) + " of the image");
-    struct stat status {};
-    if (::fstat(found.get(), &status) != 0) throw_errno("stat /" + std::string(path) + " of the image");
-    if (S_ISCHR(status.st_mode) && status.st_rdev == makedev(0, 0)) return std::nullopt;  // a layer's mark that it is removed
-    if (!S_ISREG(status.st_mode)) {
-      throw Error(Code::invalid, "/" + std::string(path) + " of the image is no regular file", "mend the image");
-    }
-    const Fd file = open_file("/proc/self/fd/" + std::to_string(found.get()), O_RDONLY | O_NONBLOCK);
-    std::string text;
-    std::vector<char> buffer(64 * 1024);
-    for (ssize_t size = 0; (size = ::read(file.get(), buffer.data(), buffer.size())) != 0;) {
-      if (size < 0) throw_errno("read /" + std::string(path) + " of the image");
-      text.append(buffer.data(), static_cast<std::size_t>(size));
-      if (text.size() > kLargest || static_cast<std::size_t>(status.st_size) > kLargest) {
-        throw Error(Code::invalid, "/" + std::string(path) + " of the image is larger than 10 MiB", "mend the image");
-      }
-    }
-    return text;
+  const Fd found = Layers(roots).find(path);
+  if (!found && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
+  if (!found && errno == ELOOP) throw Error(Code::invalid, "/" + std::string(path) + " of the image is a link to itself", "mend the image");
+  if (!found) throw_errno("open /" + std::string(path) + " of the image");
+  struct stat status {};
+  if (::fstat(found.get(), &status) != 0) throw_errno("stat /" + std::string(path) + " of the image");
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(Code::invalid, "/" + std::string(path) + " of the image is no regular file", "mend the image");
   }
-  return std::nullopt;
+  const Fd file = open_file("/proc/self/fd/" + std::to_string(found.get()), O_RDONLY | O_NONBLOCK);
+  std::string text;
+  std::vector<char> buffer(64 * 1024);
+  for (ssize_t size = 0; (size = ::read(file.get(), buffer.data(), buffer.size())) != 0;) {
+    if (size < 0) throw_errno("read /" + std::string(path) + " of the image");
+    text.append(buffer.data(), static_cast<std::size_t>(size));
+    if (text.size() > kLargest || static_cast<std::size_t>(status.st_size) > kLargest) {
+      throw Error(Code::invalid, "/" + std::string(path) + " of the image is larger than 10 MiB", "mend the image");
+    }
+  }
+  return text;
 }
 
 /// Calls `visit` with the fields of each line that has at least `least`, until it returns true.
@@ -167,6 +156,14 @@ User resolve_user(const std::vector<fs::path>& roots, std::string_view text) {
   user.groups = {user.gid};
   if (colon == std::string_view::npos && !name.empty()) add_groups(roots, name, user);
   return user;
+}
+
+std::string text_of(const User& user) {
+  if (user.uid == 0) return "root";
+  std::string text = "uid " + std::to_string(user.uid) + ", gid " + std::to_string(user.gid) + ", groups ";
+  for (const std::uint32_t group : user.groups) text += std::to_string(group) + ",";
+  text.pop_back();
+  return text;
 }
 
 }  // namespace tare::image

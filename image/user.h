@@ -24,5 +24,7 @@ struct User {
 /// Throws Error(invalid) for what is no user (numbers go from 0 to 4294967294) and for a file that is not regular or over 10 MiB,
 /// Error(not_found) for a name that is not in it.
 User resolve_user(const std::vector<std::filesystem::path>& roots, std::string_view text);
+/// "root", or "uid 33, gid 33, groups 33,4".
+std::string text_of(const User& user);
 
 }  // namespace tare::image
