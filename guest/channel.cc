@@ -2,12 +2,12 @@
 #include "guest/channel.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "guest/kernel.h"
 
@@ -16,10 +16,13 @@ namespace {
 
 constexpr int kDevices = 16;       // more than any plan of ours has on the virtio bus
 constexpr int kPortWait = 10'000;  // ms; the host's end of the port is configured before the guest runs
+constexpr int kLookForHost = 10;   // ms; nothing else tells of a host that comes back
 
 int port = -1;
+bool connected = true;  // as far as the last poll() told
 std::uint32_t sent = 0;
-char out[kMaxFrame];
+char out[2 * kMaxFrame];
+std::size_t waiting = 0;  // bytes at the begin of `out`
 char in[2 * kMaxFrame];
 Parser parser{in};
 
@@ -29,10 +32,40 @@ int try_open() noexcept {
   for (int device = 0; device < kDevices; ++device) {
     char path[32];
     std::snprintf(path, sizeof path, "/dev/vport%dp1", device);
-    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    const int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd >= 0) return fd;
   }
   return -1;
+}
+
+// Writes what the host takes now. False when the port is gone.
+bool flush() noexcept {
+  std::size_t done = 0;
+  bool good = true;
+  while (done < waiting) {
+    const ssize_t count = write(port, out + done, waiting - done);
+    if (count > 0) {
+      done += static_cast<std::size_t>(count);
+    } else if (count == 0 || errno == EAGAIN) {
+      break;
+    } else if (errno != EINTR) {
+      good = false;
+      break;
+    }
+  }
+  waiting -= done;
+  std::memmove(out, out + done, waiting);
+  return good;
+}
+
+bool receive() noexcept {
+  const std::span<char> space = parser.room();
+  if (space.empty()) return true;  // whole frames wait in it
+  const ssize_t count = read(port, space.data(), space.size());
+  if (count < 0) return errno == EINTR || errno == EAGAIN;
+  connected = count > 0;
+  parser.filled(static_cast<std::size_t>(count));
+  return true;
 }
 
 }  // namespace
@@ -51,24 +84,51 @@ bool open_port() noexcept {
   return port >= 0;
 }
 
-int fd() noexcept { return port; }
-std::span<char> scratch() noexcept { return out; }
-std::uint32_t sequence() noexcept { return sent; }
+bool is_open() noexcept { return port >= 0; }
 
-bool send_encoded(std::span<const char> frame) noexcept {
-  ++sent;
-  while (!frame.empty()) {
-    const ssize_t count = write(port, frame.data(), frame.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return false;
-    frame = frame.subspan(static_cast<std::size_t>(count));
-  }
+int prepare_poll(pollfd& fd) noexcept {
+  const int events = (has_room() ? POLLIN : 0) | (waiting > 0 ? POLLOUT : 0);
+  fd = {connected ? port : -1, static_cast<short>(events), 0};
+  const int timeout = connected ? -1 : kLookForHost;
+  connected = true;
+  return timeout;
+}
+
+bool serve_poll(const pollfd& fd) noexcept {
+  if (!flush()) return false;
+  if ((fd.revents & (POLLIN | POLLHUP)) == 0) return true;
+  if (has_room()) return receive();  // nothing when no host is there any more
+  connected = (fd.revents & POLLHUP) == 0;
   return true;
 }
 
+void drain(int milliseconds) noexcept {
+  const std::int64_t give_up = now() + std::int64_t{milliseconds} * 1'000'000;
+  while (flush() && waiting > 0 && now() < give_up) {
+    pollfd writable{port, POLLOUT, 0};
+    poll(&writable, 1, kLookForHost);
+  }
+}
+
+bool has_room() noexcept { return sizeof out - waiting >= kMaxFrame; }
+std::uint32_t sequence() noexcept { return sent; }
+
+std::span<char> room() noexcept {
+  while (!has_room()) drain(kLookForHost);
+  return std::span(out).subspan(waiting);
+}
+
+void commit(std::size_t size) noexcept {
+  if (size == 0) return;
+  ++sent;
+  waiting += size;
+  flush();  // an error is seen by the next serve_poll()
+}
+
 bool send(Type type, std::uint16_t process, std::string_view payload) noexcept {
-  const std::size_t size = encode_frame(type, process, sent, payload, out);
-  return size > 0 && send_encoded(scratch().first(size));
+  const std::size_t size = encode_frame(type, process, sent, payload, room());
+  commit(size);
+  return size > 0;
 }
 
 void fail(std::uint16_t process, const char* step, int error) noexcept {
@@ -76,18 +136,6 @@ void fail(std::uint16_t process, const char* step, int error) noexcept {
   failure.number = error;
   failure.text = step;
   send(failure, process);
-}
-
-bool receive() noexcept {
-  const std::span<char> room = parser.room();
-  const ssize_t count = read(port, room.data(), room.size());
-  if (count < 0) return errno == EINTR || errno == EAGAIN;
-  if (count == 0) {  // no host is connected now: wait for the next agent without spinning
-    poll(nullptr, 0, 10);
-    return true;
-  }
-  parser.filled(static_cast<std::size_t>(count));
-  return true;
 }
 
 bool next(Frame& frame) noexcept {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The guest's end of the channel: frames out, frames in. Writes block while the host does not read: so no output is ever lost, and a
-// guest whose agent died waits for the next one.
+// The guest's end of the channel: frames out, frames in. Nothing here waits for a host that does not read: what it has not read yet stands
+// in a fixed buffer, and who sends looks for room first, so that no output is ever lost and a guest whose agent died goes on reaping and
+// waits for the next one.
 #pragma once
+
+#include <poll.h>
 
 #include "guest/protocol.h"
 
@@ -9,29 +12,36 @@ namespace tare::guest::channel {
 
 /// Opens the port, waiting until the driver has made it. False when there is none.
 bool open_port() noexcept;
-/// To poll for input.
-int fd() noexcept;
+bool is_open() noexcept;
 
-/// Sends one frame. False when the payload is too long or the port is gone.
+/// What to poll the port for, and for how many milliseconds at most: -1 is for ever.
+int prepare_poll(pollfd& port) noexcept;
+/// Writes what waits and reads what is there, as far as poll() told. False when the port is gone.
+bool serve_poll(const pollfd& port) noexcept;
+/// Writes what waits, for `milliseconds` at most.
+void drain(int milliseconds) noexcept;
+
+/// True when the largest frame has room. Who finds none comes back after the next poll().
+bool has_room() noexcept;
+/// Sends one frame. False when the payload is longer than any may be; waits only where has_room() was not asked.
 bool send(Type type, std::uint16_t process, std::string_view payload) noexcept;
 template <class Message>
 bool send(const Message& message, std::uint16_t process) noexcept;
 void fail(std::uint16_t process, const char* step, int error) noexcept;
 
-/// Reads what is there, waiting when there is nothing. False when the port is gone.
-bool receive() noexcept;
-/// The next frame of what receive() read. Ends the guest when the host's bytes make no sense: there is nothing to resume from.
+/// The next frame of what was read. Ends the guest when the host's bytes make no sense: there is nothing to resume from.
 bool next(Frame& frame) noexcept;
 
-/// Room in which a message is encoded before it is sent.
-std::span<char> scratch() noexcept;
-bool send_encoded(std::span<const char> frame) noexcept;
+/// Room in which a message is encoded before commit() sends it.
+std::span<char> room() noexcept;
+void commit(std::size_t size) noexcept;
 std::uint32_t sequence() noexcept;
 
 template <class Message>
 bool send(const Message& message, std::uint16_t process) noexcept {
-  const std::size_t size = encode(message, process, sequence(), scratch());
-  return size > 0 && send_encoded(scratch().first(size));
+  const std::size_t size = encode(message, process, sequence(), room());
+  commit(size);
+  return size > 0;
 }
 
 }  // namespace tare::guest::channel

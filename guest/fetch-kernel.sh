@@ -1,14 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# fetch-kernel.sh DESTINATION: unpacks Debian's newest cloud kernel to DESTINATION/<release>/{vmlinuz,modules/} without installing it,
-# so the boot loader never sees it. Prints the release. A second call finds it there and downloads nothing.
+# fetch-kernel.sh DESTINATION [FLAVOUR]: unpacks Debian's newest kernel to DESTINATION/<release>/{vmlinuz,modules/} without installing it,
+# so the boot loader never sees it: that of guests, "cloud" (default), or the one for all machines, "". Prints the release. A second call
+# finds it there and downloads nothing.
 set -u -o pipefail
 
 fail() { echo "fetch-kernel: $1" >&2; exit 3; }
 
-[ $# -eq 1 ] || { echo "usage: fetch-kernel.sh DESTINATION" >&2; exit 2; }
+[ $# -eq 1 ] || [ $# -eq 2 ] || { echo "usage: fetch-kernel.sh DESTINATION [FLAVOUR]" >&2; exit 2; }
 destination=$1
-meta=linux-image-cloud-$(dpkg --print-architecture) || fail "dpkg is missing: this needs Debian or Ubuntu"
+flavour=${2-cloud}
+meta=linux-image-${flavour:+$flavour-}$(dpkg --print-architecture) || fail "dpkg is missing: this needs Debian or Ubuntu"
 
 package=$(apt-cache depends "$meta" 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1)
 [ -n "$package" ] || fail "package $meta is not in the package lists: run 'apt-get update'"

@@ -13,7 +13,9 @@
 #include <cstring>
 
 #include "guest/channel.h"
+#include "guest/facts.h"
 #include "guest/kernel.h"
+#include "guest/mounts.h"
 #include "guest/network.h"
 #include "guest/processes.h"
 #include "guest/protocol.h"
@@ -29,6 +31,7 @@ struct Machine {
   char address[64] = {};
   char gateway[64] = {};
   char gateway_mac[64] = {};
+  char mac[64] = {};
   char resolver[4096] = {};  // the text of /etc/resolv.conf
 };
 Machine machine;
@@ -37,10 +40,18 @@ bool running = false;  // the workload was started
 [[noreturn]] void give_up(const char* step) {
   const int error = errno;
   complain(step, error);
-  if (channel::fd() >= 0) channel::fail(0, step, error);
+  if (channel::is_open()) {
+    channel::fail(0, step, error);
+    channel::drain(2000);
+  }
   // The host ends the guest when it has read the sentence; without a host this is the end all the same.
   poll(nullptr, 0, 2000);
   power_off();
+}
+
+[[noreturn]] void give_up(const char* step, int error) {
+  errno = error;
+  give_up(step);
 }
 
 void require(const char* failed_step) {
@@ -56,16 +67,16 @@ void keep(char (&to)[Size], std::string_view text) {
 
 void apply(const Setting& setting) {
   switch (static_cast<Setting::Key>(setting.key)) {
-    case Setting::Key::program: return processes::set_program(setting.text);
-    case Setting::Key::directory: return processes::set_directory(setting.text);
+    case Setting::Key::program: return processes::next().set_program(setting.text);
+    case Setting::Key::directory: return processes::next().set_directory(setting.text);
     case Setting::Key::hostname: return keep(machine.hostname, setting.text);
     case Setting::Key::address: return keep(machine.address, setting.text);
     case Setting::Key::gateway: return keep(machine.gateway, setting.text);
     case Setting::Key::gateway_mac: return keep(machine.gateway_mac, setting.text);
     case Setting::Key::resolver: return keep(machine.resolver, setting.text);
+    case Setting::Key::mac: return keep(machine.mac, setting.text);
   }
-  errno = EPROTO;
-  give_up("read of a setting");
+  give_up("read of a setting", EPROTO);
 }
 
 void start_workload(const Start& start) {
@@ -75,37 +86,75 @@ void start_workload(const Start& start) {
   require(processes::limit_processes(start.pids));
   require(rootfs::mount_root(machine.hostname, machine.resolver));
   require(rootfs::enter_root());
-  running = processes::start(0, start.restricted != 0);
+  require(mounts::make());
+  if (start.read_only_root != 0) require(rootfs::make_read_only());
+  Rooted rooted;
+  rooted.at = now();
+  channel::send(rooted, 0);
+  running = processes::start(0, start.attributes);
+}
+
+void set_time(std::int64_t realtime) {
+  if (!set_clock(realtime)) give_up("set of the clock");
+  Identified identified;
+  identified.at = now();
+  channel::send(identified, 0);
+}
+
+// A clone becomes an instance of its own. Its template's card is down.
+void assume(const Identity& identity) {
+  if (!reseed(identity.seed)) give_up("reseed of the random number generator");
+  if (sethostname(machine.hostname, std::strlen(machine.hostname)) != 0) give_up("set of the hostname");
+  require(rootfs::rename(machine.hostname, machine.resolver));
+  if (machine.mac[0] != '\0') require(network::set_mac(machine.mac));
+  if (machine.address[0] != '\0') require(network::configure(machine.address, machine.gateway, machine.gateway_mac));
+  set_time(identity.realtime);
 }
 
 template <class Message>
 Message expect(const Frame& frame) {
   const auto message = decode<Message>(frame.payload);
-  errno = EPROTO;
-  if (!message) give_up("read of a frame");
+  if (!message) give_up("read of a frame", EPROTO);
   return *message;
 }
 
+void answer(const Ping& ping) {
+  Pong pong;
+  pong.id = ping.id;
+  pong.at = now();
+  channel::send(pong, 0);
+}
+
 void handle(const Frame& frame) {
+  Command& command = processes::next();
   switch (frame.type) {
-    case Type::argument: return processes::add_argument(frame.payload);
-    case Type::environment: return processes::add_environment(frame.payload);
+    case Type::argument: return command.add_argument(frame.payload);
+    case Type::environment: return command.add_environment(frame.payload);
     case Type::setting: return apply(expect<Setting>(frame));
+    case Type::group: return command.add_group(expect<Group>(frame));
+    case Type::limit: return command.add_limit(expect<Limit>(frame));
+    case Type::mount: return mounts::add(expect<MountAt>(frame));
     case Type::start:
       if (!running) start_workload(expect<Start>(frame));
       return;
-    case Type::exec: processes::start(frame.process, expect<Exec>(frame).restricted != 0); return;
+    case Type::exec: processes::start(frame.process, expect<Exec>(frame).attributes); return;
     case Type::signal: return processes::signal(frame.process, expect<Signal>(frame));
-    case Type::ping: {
-      Pong pong;
-      pong.id = expect<Ping>(frame).id;
-      pong.at = now();
-      channel::send(pong, 0);
+    case Type::input:
+      if (!processes::feed(frame.process, frame.payload)) give_up("use of the window of an input", EPROTO);
       return;
-    }
+    case Type::input_end: return processes::end_input(frame.process);
+    case Type::resize: return processes::resize(frame.process, expect<Resize>(frame));
+    case Type::output_taken:
+      if (!processes::output_taken(frame.process, expect<OutputTaken>(frame).position)) give_up("use of the window of an output", EPROTO);
+      return;
+    case Type::freeze: return require(network::leave());
+    case Type::identity: return assume(expect<Identity>(frame));
+    case Type::clock: return set_time(expect<Clock>(frame).realtime);
+    case Type::ping: return answer(expect<Ping>(frame));
     case Type::usage_request: channel::send(read_usage(expect<UsageRequest>(frame).id), 0); return;
+    case Type::facts_request: channel::send(read_facts(), 0); return;
     case Type::power_off: power_off();
-    default: errno = EPROTO; give_up("use of a frame that only a guest sends");
+    default: give_up("use of a frame that only a guest sends", EPROTO);
   }
 }
 
@@ -133,22 +182,20 @@ int block_signals() {
 }
 
 [[noreturn]] void serve(int children) {
-  pollfd fds[2 + 2 * processes::kMost];
+  pollfd fds[2 + processes::kMostPolled];
   for (;;) {
-    fds[0] = {channel::fd(), POLLIN, 0};
+    const int timeout = channel::prepare_poll(fds[0]);
     fds[1] = {children, POLLIN, 0};
     const std::size_t count = 2 + processes::poll_fds(std::span(fds).subspan(2));
-    if (poll(fds, count, -1) < 0) continue;
-    processes::forward();
+    if (poll(fds, count, timeout) < 0) continue;
     if ((fds[1].revents & POLLIN) != 0) {
       signalfd_siginfo info;
       while (read(children, &info, sizeof info) == sizeof info) continue;
       processes::reap();
     }
-    if ((fds[0].revents & (POLLIN | POLLHUP)) != 0) {
-      if (!channel::receive()) give_up("read of the channel");
-      for (Frame frame; channel::next(frame);) handle(frame);
-    }
+    if (!channel::serve_poll(fds[0])) give_up("use of the channel");
+    for (Frame frame; channel::has_room() && channel::next(frame);) handle(frame);
+    processes::move();
   }
 }
 
@@ -160,6 +207,7 @@ int main() {
   Hello hello;
   hello.version = kVersion;
   hello.init = now();
+  hello.init_ticks = ticks();
   require(rootfs::mount_early());
   redirect_standard_streams();
   hello.kernel = kernel_entry();
@@ -167,9 +215,12 @@ int main() {
     announce("self-test passed");  // the host looks for it on the console: this accelerator brings a kernel up
     power_off();
   }
+  hello.loading = now();
   if (!load_modules("/modules/channel")) give_up("load of the channel's modules");
   if (!load_modules("/modules/rest")) give_up("load of the modules");
+  hello.loaded = now();
   if (!channel::open_port()) give_up("open of the channel");
+  hello.opened = now();
   channel::send(hello, 0);
   require(rootfs::mount_disks());
   serve(block_signals());

@@ -2,9 +2,13 @@
 #include "guest/kernel.h"
 
 #include <fcntl.h>
+#include <linux/random.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -20,7 +24,33 @@ std::int64_t now() noexcept {
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
-std::int64_t kernel_entry() noexcept {
+std::uint64_t ticks() noexcept { return __rdtsc(); }
+
+namespace {
+
+// "ktime                                   : 1234.567890", milliseconds with the nanoseconds behind the point.
+bool nanoseconds_of(const char* text, const char* key, std::int64_t& value) noexcept {
+  const char* line = std::strstr(text, key);
+  const char* number = line != nullptr ? std::strchr(line, ':') : nullptr;
+  if (number == nullptr) return false;
+  char* point = nullptr;
+  const long long milliseconds = std::strtoll(number + 1, &point, 10);
+  if (*point != '.') return false;
+  value = milliseconds * 1'000'000 + std::strtoll(point + 1, nullptr, 10);
+  return true;
+}
+
+bool entry_by_scheduler(std::int64_t& entry) noexcept {
+  if (mount("debugfs", "/sys/kernel/debug", "debugfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "") != 0) return false;
+  const char* text = read_text("/sys/kernel/debug/sched/debug");  // one read(2): its header
+  std::int64_t monotonic = 0, scheduler = 0;
+  const bool told = nanoseconds_of(text, "\nktime ", monotonic) && nanoseconds_of(text, "\nsched_clk ", scheduler);
+  umount2("/sys/kernel/debug", MNT_DETACH);
+  entry = monotonic - scheduler;
+  return told;
+}
+
+std::int64_t entry_by_log() noexcept {
   const int fd = open("/dev/kmsg", O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return 0;
   char record[256];
@@ -38,6 +68,13 @@ std::int64_t kernel_entry() noexcept {
   }
   close(fd);
   return entry;
+}
+
+}  // namespace
+
+std::int64_t kernel_entry() noexcept {
+  std::int64_t entry = 0;
+  return entry_by_scheduler(entry) ? entry : entry_by_log();
 }
 
 void announce(const char* text) noexcept {
@@ -76,6 +113,23 @@ bool load_modules(const char* list) noexcept {
   return true;
 }
 
+bool set_clock(std::int64_t realtime) noexcept {
+  const timespec time{static_cast<time_t>(realtime / 1'000'000'000), static_cast<long>(realtime % 1'000'000'000)};
+  return clock_settime(CLOCK_REALTIME, &time) == 0;
+}
+
+bool reseed(std::string_view seed) noexcept {
+  int pool[2 + 16] = {};  // struct rand_pool_info: bits of entropy, bytes, the bytes
+  const std::size_t size = seed.size() < 16 * sizeof(int) ? seed.size() : 16 * sizeof(int);
+  pool[0] = static_cast<int>(size * 8);
+  pool[1] = static_cast<int>(size);
+  std::memcpy(pool + 2, seed.data(), size);
+  const int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+  const bool done = fd >= 0 && ioctl(fd, RNDADDENTROPY, pool) == 0 && ioctl(fd, RNDRESEEDCRNG) == 0;
+  if (fd >= 0) close(fd);
+  return done;
+}
+
 bool write_text(const char* path, const char* text) noexcept {
   const int fd = open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0) return false;
@@ -92,6 +146,16 @@ const char* read_text(const char* path) noexcept {
   if (fd >= 0) close(fd);
   text[size > 0 ? size : 0] = '\0';
   return text;
+}
+
+std::uint64_t number_after(const char* text, const char* key) noexcept {
+  const std::size_t length = std::strlen(key);
+  for (const char* line = text; line != nullptr && *line != '\0';) {
+    if (std::strncmp(line, key, length) == 0) return std::strtoull(line + length, nullptr, 10);
+    line = std::strchr(line, '\n');
+    if (line != nullptr) ++line;
+  }
+  return 0;
 }
 
 void power_off() noexcept {

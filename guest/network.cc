@@ -48,19 +48,23 @@ struct Text {
   char bytes[64] = {};
 };
 
-bool set_neighbour(int fd, in_addr_t address, const char* mac) noexcept {
-  arpreq entry{};
-  set(entry.arp_pa, address);
-  entry.arp_ha.sa_family = ARPHRD_ETHER;
-  entry.arp_flags = ATF_COM | ATF_PERM;
-  std::strcpy(entry.arp_dev, "eth0");
+bool read_mac(const char* mac, sockaddr& to) noexcept {
   unsigned octet[6];
   if (std::sscanf(mac, "%x:%x:%x:%x:%x:%x", &octet[0], &octet[1], &octet[2], &octet[3], &octet[4], &octet[5]) != 6) {
     errno = EINVAL;
     return false;
   }
-  for (int i = 0; i < 6; ++i) entry.arp_ha.sa_data[i] = static_cast<char>(octet[i]);
-  return ioctl(fd, SIOCSARP, &entry) == 0;
+  to.sa_family = ARPHRD_ETHER;
+  for (int i = 0; i < 6; ++i) to.sa_data[i] = static_cast<char>(octet[i]);
+  return true;
+}
+
+bool set_neighbour(int fd, in_addr_t address, const char* mac) noexcept {
+  arpreq entry{};
+  set(entry.arp_pa, address);
+  entry.arp_flags = ATF_COM | ATF_PERM;
+  std::strcpy(entry.arp_dev, "eth0");
+  return read_mac(mac, entry.arp_ha) && ioctl(fd, SIOCSARP, &entry) == 0;
 }
 
 }  // namespace
@@ -68,6 +72,18 @@ bool set_neighbour(int fd, in_addr_t address, const char* mac) noexcept {
 const char* set_loopback_up() noexcept {
   const Socket socket;
   return set_up(socket.fd, "lo") ? nullptr : "set up of loopback";
+}
+
+const char* leave() noexcept {
+  const Socket socket;
+  ifreq down = request("eth0");
+  return ioctl(socket.fd, SIOCSIFFLAGS, &down) == 0 || errno == ENODEV ? nullptr : "set down of eth0";
+}
+
+const char* set_mac(std::string_view mac) noexcept {
+  const Socket socket;
+  ifreq interface = request("eth0");
+  return read_mac(Text(mac).bytes, interface.ifr_hwaddr) && ioctl(socket.fd, SIOCSIFHWADDR, &interface) == 0 ? nullptr : "MAC of eth0";
 }
 
 const char* configure(std::string_view address, std::string_view gateway, std::string_view gateway_mac) noexcept {

@@ -2,12 +2,10 @@
 #include "guest/processes.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,7 +15,10 @@
 #include <cstdio>
 
 #include "guest/channel.h"
+#include "guest/child.h"
+#include "guest/input_queue.h"
 #include "guest/kernel.h"
+#include "guest/terminal.h"
 #include "guest/usage.h"
 
 namespace tare::guest::processes {
@@ -27,144 +28,72 @@ struct Process {
   bool used = false;
   std::uint16_t number = 0;
   pid_t pid = -1;
+  int out = -1;  // of a terminal: its master
+  int err = -1;
+  std::uint64_t sent = 0;   // bytes of output
+  std::uint64_t taken = 0;  // of these, by the host
+  InputQueue input;
+  std::uint64_t input_told = 0;
+  bool input_told_open = false;
+  bool ended = false;
+  int status = 0;  // and what follows: once it has ended
+  std::int64_t ended_at = 0;
+  std::uint64_t sent_at_end = 0;  // value of `sent` then
+};
+
+/// Both ends of the streams of a process that is being started. Closes what nobody took.
+struct Streams {
+  ChildStreams child;
+  int in = -1;
   int out = -1;
   int err = -1;
-};
-
-// The strings of one execve: pointers into an arena that is emptied after each start.
-struct Strings {
-  char* items[8192] = {};
-  std::size_t count = 0;
-};
-
-constexpr std::size_t kArena = 3 << 20;  // execve takes a quarter of the stack's limit at most, 2 MiB
-char arena[kArena];
-std::size_t arena_used = 0;
-bool overflow = false;
-Strings arguments, environment;
-char* program = nullptr;
-char* directory = nullptr;
-Process table[kMost];
-int cgroup_fd = -1;
-char buffer[64 * 1024];
-
-// What a container gets: the set that OCI engines agreed on.
-constexpr std::uint64_t bit(unsigned capability) { return std::uint64_t{1} << capability; }
-constexpr std::uint64_t kCapabilities = bit(CAP_CHOWN) | bit(CAP_DAC_OVERRIDE) | bit(CAP_FSETID) | bit(CAP_FOWNER) | bit(CAP_MKNOD) |
-                                        bit(CAP_NET_RAW) | bit(CAP_SETGID) | bit(CAP_SETUID) | bit(CAP_SETFCAP) | bit(CAP_SETPCAP) |
-                                        bit(CAP_NET_BIND_SERVICE) | bit(CAP_SYS_CHROOT) | bit(CAP_KILL) | bit(CAP_AUDIT_WRITE);
-
-char* keep(std::string_view text) noexcept {
-  if (text.size() >= kArena - arena_used) {
-    overflow = true;
-    return nullptr;
-  }
-  char* at = arena + arena_used;
-  std::memcpy(at, text.data(), text.size());
-  at[text.size()] = '\0';
-  arena_used += text.size() + 1;
-  return at;
-}
-
-void add(Strings& strings, std::string_view text) noexcept {
-  char* kept = keep(text);
-  if (kept == nullptr || strings.count + 1 >= std::size(strings.items)) {
-    overflow = true;
-    return;
-  }
-  strings.items[strings.count++] = kept;
-  strings.items[strings.count] = nullptr;
-}
-
-void clear_strings() noexcept {
-  arena_used = arguments.count = environment.count = 0;
-  arguments.items[0] = environment.items[0] = nullptr;
-  program = directory = nullptr;
-  overflow = false;
-}
-
-const char* drop_privileges() noexcept {
-  for (unsigned capability = 0; capability <= 63; ++capability) {
-    if ((kCapabilities & bit(capability)) != 0) continue;
-    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) {
-      if (errno == EINVAL) break;  // past the last one that this kernel knows
-      return "drop of capabilities";
+  ~Streams() {
+    for (const int fd : {child.in, child.out, child.err, in, out, err}) {
+      if (fd >= 0) close(fd);
     }
   }
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  constexpr auto low = static_cast<std::uint32_t>(kCapabilities & 0xffffffff);
-  constexpr auto high = static_cast<std::uint32_t>(kCapabilities >> 32);
-  const __user_cap_data_struct data[2] = {{low, low, 0}, {high, high, 0}};
-  if (syscall(SYS_capset, &header, data) != 0) return "set of capabilities";
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return "no_new_privs";
-  return nullptr;
-}
-
-const char* path_variable() noexcept {
-  for (std::size_t i = 0; i < environment.count; ++i) {
-    if (std::strncmp(environment.items[i], "PATH=", 5) == 0) return environment.items[i] + 5;
-  }
-  return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-}
-
-// execve of the program; of argv[0] in PATH when no program was named. Returns only on failure, with errno set.
-void execute() noexcept {
-  if (program != nullptr || std::strchr(arguments.items[0], '/') != nullptr) {
-    execve(program != nullptr ? program : arguments.items[0], arguments.items, environment.items);
-    return;
-  }
-  int seen = ENOENT;
-  for (const char* rest = path_variable(); *rest != '\0';) {
-    const std::size_t length = std::strcspn(rest, ":");
-    char path[4096];
-    const int size = std::snprintf(path, sizeof path, "%.*s/%s", static_cast<int>(length), rest, arguments.items[0]);
-    if (size > 0 && static_cast<std::size_t>(size) < sizeof path) execve(path, arguments.items, environment.items);
-    if (errno != ENOENT && errno != ENOTDIR) seen = errno;
-    rest += length;
-    if (*rest == ':') ++rest;
-  }
-  errno = seen;
-}
-
-// As the container's side and Docker do for a working directory that the image lacks. Changes `path` while it works.
-bool enter_directory(char* path) noexcept {
-  if (chdir(path) == 0) return true;
-  if (errno != ENOENT) return false;
-  for (char* at = path + 1; *at != '\0'; ++at) {
-    if (*at != '/') continue;
-    *at = '\0';
-    mkdir(path, 0755);  // that it is there afterwards is what counts
-    *at = '/';
-  }
-  mkdir(path, 0755);
-  return chdir(path) == 0;
-}
-
-struct Report {
-  int number = 0;
-  char step[60] = {};
 };
 
-// In the child. Steps in order; the one that fails is reported with its errno through the pipe that a successful execve closes.
-[[noreturn]] void become(int out, int err, int report_fd, bool restricted) noexcept {
-  const char* step = nullptr;
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::signal(SIGPIPE, SIG_DFL);
-  setsid();
-  if (dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0) step = "redirection of output";
-  if (step == nullptr && directory != nullptr && !enter_directory(directory)) step = "change to the working directory";
-  if (step == nullptr && restricted) step = drop_privileges();
-  if (step == nullptr) {
-    execute();
-    step = "execve";
+Command command;
+Process table[kMost];
+char inputs[kMost][InputQueue::kCapacity];  // of those, by their place; not in them, so that the program does not hold its zeros
+int cgroup_fd = -1;
+char buffer[32 * 1024];
+
+void set_nonblocking(int fd) noexcept { fcntl(fd, F_SETFL, O_NONBLOCK); }
+
+// ---- start
+
+// A step that failed, or nullptr.
+const char* open_terminal(Streams& streams, std::uint16_t number, const Attributes& attributes) noexcept {
+  terminal::Ends ends;
+  if (!terminal::open(ends)) return "open of a terminal";
+  streams.out = ends.master;
+  streams.child.in = ends.slave;
+  streams.child.out = fcntl(ends.slave, F_DUPFD_CLOEXEC, 0);
+  streams.child.err = fcntl(ends.slave, F_DUPFD_CLOEXEC, 0);
+  streams.in = fcntl(ends.master, F_DUPFD_CLOEXEC, 0);
+  if (streams.child.out < 0 || streams.child.err < 0 || streams.in < 0) return "open of a terminal";
+  if (attributes.rows != 0 || attributes.columns != 0) terminal::resize(ends.master, attributes.rows, attributes.columns);
+  return number == 0 && !terminal::bind_console(ends.master) ? "bind of /dev/console" : nullptr;
+}
+
+bool open_pipe(int& read_end, int& write_end) noexcept {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return false;
+  read_end = ends[0];
+  write_end = ends[1];
+  return true;
+}
+
+const char* open_streams(Streams& streams, std::uint16_t number, const Attributes& attributes) noexcept {
+  if (attributes.tty != 0) return open_terminal(streams, number, attributes);
+  if (!open_pipe(streams.out, streams.child.out) || !open_pipe(streams.err, streams.child.err)) return "pipe";
+  if (attributes.open_stdin != 0 && !open_pipe(streams.child.in, streams.in)) return "pipe";
+  for (const int fd : {streams.in, streams.out, streams.err}) {
+    if (fd >= 0) set_nonblocking(fd);
   }
-  Report report;
-  report.number = errno;
-  std::snprintf(report.step, sizeof report.step, "%s", step);
-  if (write(report_fd, &report, sizeof report) < 0) _exit(126);
-  _exit(127);
+  return nullptr;
 }
 
 pid_t fork_into_group() noexcept {
@@ -175,6 +104,30 @@ pid_t fork_into_group() noexcept {
     args.cgroup = static_cast<decltype(args.cgroup)>(cgroup_fd);
   }
   return static_cast<pid_t>(syscall(SYS_clone3, &args, sizeof args));
+}
+
+// In the parent: waits until execve closed the pipe, or a step's failure came through it.
+const char* await_execve(int report_fd) noexcept {
+  static ChildReport report;
+  ssize_t count = 0;
+  while ((count = read(report_fd, &report, sizeof report)) < 0 && errno == EINTR) continue;
+  if (count == 0) return nullptr;
+  report.step[sizeof report.step - 1] = '\0';
+  errno = report.number;
+  return report.step;
+}
+
+const char* run(Streams& streams, const Attributes& attributes, pid_t& pid) noexcept {
+  int report[2] = {-1, -1};
+  if (!open_pipe(report[0], report[1])) return "pipe";
+  pid = fork_into_group();
+  if (pid == 0) become(command, attributes, streams.child, report[1]);
+  const int error = errno;
+  close(report[1]);
+  errno = error;
+  const char* failed = pid < 0 ? "clone3" : await_execve(report[0]);
+  close(report[0]);
+  return failed;
 }
 
 Process* find(std::uint16_t number) noexcept {
@@ -191,17 +144,38 @@ Process* free_slot() noexcept {
   return nullptr;
 }
 
+void take(Process& process, std::uint16_t number, pid_t pid, Streams& streams, bool tty) noexcept {
+  process.used = true;
+  process.number = number;
+  process.pid = pid;
+  process.out = std::exchange(streams.out, -1);
+  process.err = std::exchange(streams.err, -1);
+  process.sent = process.taken = process.input_told = 0;
+  process.input_told_open = streams.in >= 0;
+  process.ended = false;
+  if (streams.in >= 0) process.input.begin(std::exchange(streams.in, -1), tty, inputs[&process - table]);
+}
+
+// ---- streams
+
 void forget(int& fd) noexcept {
-  close(fd);
+  if (fd >= 0) close(fd);
   fd = -1;
 }
 
-// One read. False when there is nothing now, or nothing any more.
-bool forward_once(const Process& process, int& fd, std::uint8_t stream) noexcept {
-  if (fd < 0) return false;
-  const ssize_t count = read(fd, buffer, sizeof buffer);
-  if (count < 0) return errno == EINTR;
-  if (count == 0) {
+// Bytes of output that may be sent now.
+std::uint64_t allowed(const Process& process) noexcept {
+  if (process.ended) return kMostAtEnd - (process.sent - process.sent_at_end);
+  return kOutputWindow - (process.sent - process.taken);
+}
+
+// One read. False when there is nothing now or any more, or no room for it.
+bool forward_once(Process& process, int& fd, std::uint8_t stream) noexcept {
+  const std::uint64_t most = allowed(process);
+  if (fd < 0 || most == 0 || !channel::has_room()) return false;
+  const ssize_t count = read(fd, buffer, most < sizeof buffer ? most : sizeof buffer);
+  if (count < 0 && (errno == EINTR || errno == EAGAIN)) return errno == EINTR;
+  if (count <= 0) {  // EIO: nobody holds the terminal any more
     forget(fd);
     return false;
   }
@@ -209,56 +183,85 @@ bool forward_once(const Process& process, int& fd, std::uint8_t stream) noexcept
   output.stream = stream;
   output.text = {buffer, static_cast<std::size_t>(count)};
   channel::send(output, process.number);
+  process.sent += static_cast<std::uint64_t>(count);
   return true;
 }
 
-// Bounded where a descendant may live on and write for ever; when the first process ends, all others have.
-void drain(Process& process) noexcept {
-  constexpr int kMostReads = 64;
-  for (int i = 0; (process.number == 0 || i < kMostReads) && forward_once(process, process.out, 1); ++i) continue;
-  for (int i = 0; (process.number == 0 || i < kMostReads) && forward_once(process, process.err, 2); ++i) continue;
+// Not of each piece: of a quarter of the window, of the last byte, and of the end.
+void tell_input(Process& process) noexcept {
+  const InputQueue& input = process.input;
+  const std::uint64_t taken = input.taken();
+  const bool much = taken - process.input_told >= kInputWindow / 4;
+  const bool changed = input.open() != process.input_told_open;
+  if (!changed && !much && (input.waits() || taken == process.input_told)) return;
+  if (!channel::has_room()) return;
+  process.input_told = taken;
+  process.input_told_open = input.open();
+  InputTaken message;
+  message.position = taken;
+  message.open = input.open() ? 1 : 0;
+  channel::send(message, process.number);
 }
 
-// Once is enough: a fork that meets the signal fails, and orphans become our children. kill(2) itself says nothing, because it counts
-// kernel threads too.
-void kill_all_others() noexcept {
-  kill(-1, SIGKILL);
-  while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR) continue;
-}
-
-void finish(Process& process, int status, std::int64_t at) noexcept {
-  if (process.number == 0) kill_all_others();  // as the end of a PID namespace's init does to a container
-  drain(process);
+void finish(Process& process) noexcept {
   Exited exited;
-  exited.at = at;
-  exited.signaled = WIFSIGNALED(status) ? 1 : 0;
-  exited.code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
-  exited.oom = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && oom_kills() > 0 ? 1 : 0;
+  exited.at = process.ended_at;
+  exited.signaled = WIFSIGNALED(process.status) ? 1 : 0;
+  exited.code = WIFSIGNALED(process.status) ? WTERMSIG(process.status) : WEXITSTATUS(process.status);
+  exited.oom = exited.signaled != 0 && exited.code == SIGKILL && oom_kills() > 0 ? 1 : 0;
   channel::send(exited, process.number);
-  if (process.out >= 0) forget(process.out);
-  if (process.err >= 0) forget(process.err);
+  forget(process.out);
+  forget(process.err);
+  process.input.close();
   process.used = false;
 }
 
-// In the parent: waits until execve closed the pipe, or a step's failure came through it.
-bool await_execve(std::uint16_t number, int report_fd) noexcept {
-  Report report;
-  ssize_t count = 0;
-  while ((count = read(report_fd, &report, sizeof report)) < 0 && errno == EINTR) continue;
-  Executed executed;
-  executed.at = now();
-  if (count == 0) return channel::send(executed, number);
-  report.step[sizeof report.step - 1] = '\0';
-  channel::fail(number, report.step, report.number);
+void move_ended(Process& process) noexcept {
+  while (forward_once(process, process.out, 1)) continue;
+  while (forward_once(process, process.err, 2)) continue;
+  if (channel::has_room()) finish(process);
+}
+
+void move_living(Process& process) noexcept {
+  forward_once(process, process.out, 1);
+  forward_once(process, process.err, 2);
+  process.input.write();
+  tell_input(process);
+}
+
+// ---- ends
+
+void has_ended(pid_t pid, int status) noexcept {
+  for (Process& process : table) {
+    if (!process.used || process.ended || process.pid != pid) continue;
+    process.ended = true;
+    process.status = status;
+    process.ended_at = now();
+    process.sent_at_end = process.sent;
+  }
+}
+
+// As the end of a PID namespace's init does to a container. Once is enough: a fork that meets the signal fails, and orphans become our
+// children. kill(2) itself says nothing, because it counts kernel threads too.
+void end_all_others() noexcept {
+  kill(-1, SIGKILL);
+  int status = 0;
+  pid_t pid = 0;
+  while ((pid = waitpid(-1, &status, 0)) > 0 || errno == EINTR) {
+    if (pid > 0) has_ended(pid, status);
+  }
+}
+
+bool any_but_the_workload() noexcept {
+  for (const Process& process : table) {
+    if (process.used && process.number != 0) return true;
+  }
   return false;
 }
 
 }  // namespace
 
-void add_argument(std::string_view text) noexcept { add(arguments, text); }
-void add_environment(std::string_view text) noexcept { add(environment, text); }
-void set_program(std::string_view path) noexcept { program = keep(path); }
-void set_directory(std::string_view path) noexcept { directory = keep(path); }
+Command& next() noexcept { return command; }
 
 const char* limit_processes(std::uint64_t pids) noexcept {
   if (pids == 0) return nullptr;
@@ -273,81 +276,95 @@ const char* limit_processes(std::uint64_t pids) noexcept {
   return cgroup_fd >= 0 ? nullptr : "open of the workload's control group";
 }
 
-bool start(std::uint16_t number, bool restricted) noexcept {
+bool start(std::uint16_t number, const Attributes& attributes) noexcept {
   Process* process = find(number) == nullptr ? free_slot() : nullptr;
-  int out[2] = {-1, -1}, err[2] = {-1, -1}, report[2] = {-1, -1};
-  if (overflow || arguments.count == 0 || process == nullptr) {
-    channel::fail(number, process == nullptr ? "start of another process" : "collection of arguments", process == nullptr ? EAGAIN : E2BIG);
-    clear_strings();
-    return false;
+  Streams streams;
+  pid_t pid = -1;
+  const char* failed = nullptr;
+  if (process == nullptr) {
+    failed = "start of another process";
+    errno = EAGAIN;
+  } else if (!command.complete()) {
+    failed = "collection of arguments";
+    errno = E2BIG;
   }
-  if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0 || pipe2(report, O_CLOEXEC) != 0) {
-    channel::fail(number, "pipe", errno);
-    for (const int fd : {out[0], out[1], err[0], err[1]}) close(fd);
-    clear_strings();
-    return false;
-  }
-  const pid_t pid = fork_into_group();
-  if (pid == 0) become(out[1], err[1], report[1], restricted);
+  if (failed == nullptr) failed = open_streams(streams, number, attributes);
+  if (failed == nullptr) failed = run(streams, attributes, pid);
   const int error = errno;
-  close(out[1]), close(err[1]), close(report[1]);
-  fcntl(out[0], F_SETFL, O_NONBLOCK), fcntl(err[0], F_SETFL, O_NONBLOCK);
-  *process = {true, number, pid, out[0], err[0]};
-  bool started = false;
-  if (pid < 0) {
-    channel::fail(number, "clone3", error);
-  } else {
-    started = await_execve(number, report[0]);
+  command.clear();
+  if (failed != nullptr) {
+    channel::fail(number, failed, error);
+    return false;
   }
-  if (!started) {
-    close(out[0]), close(err[0]);
-    process->used = false;
-  }
-  close(report[0]);
-  clear_strings();
-  return started;
+  take(*process, number, pid, streams, attributes.tty != 0);
+  Executed executed;
+  executed.at = now();
+  channel::send(executed, number);
+  return true;
 }
 
 void signal(std::uint16_t number, const Signal& signal) noexcept {
   const Process* process = find(number);
   if (signal.whole_tree != 0) {
     kill(-1, signal.number);
-  } else if (process != nullptr && process->pid > 0) {
+  } else if (process != nullptr && !process->ended) {
     kill(process->pid, signal.number);
   }
+}
+
+bool feed(std::uint16_t number, std::string_view bytes) noexcept {
+  Process* process = find(number);
+  return process == nullptr || process->input.push(bytes);
+}
+
+void end_input(std::uint16_t number) noexcept {
+  if (Process* process = find(number)) process->input.end();
+}
+
+void resize(std::uint16_t number, const Resize& size) noexcept {
+  const Process* process = find(number);
+  if (process != nullptr && process->out >= 0) terminal::resize(process->out, size.rows, size.columns);
+}
+
+bool output_taken(std::uint16_t number, std::uint64_t position) noexcept {
+  Process* process = find(number);
+  if (process == nullptr) return true;
+  if (position > process->sent || position < process->taken) return false;
+  process->taken = position;
+  return true;
 }
 
 std::size_t poll_fds(std::span<pollfd> fds) noexcept {
   std::size_t count = 0;
   for (const Process& process : table) {
-    if (!process.used) continue;
-    if (process.out >= 0) fds[count++] = {process.out, POLLIN, 0};
-    if (process.err >= 0) fds[count++] = {process.err, POLLIN, 0};
+    if (!process.used || !channel::has_room()) continue;
+    const bool reads = allowed(process) > 0;
+    if (reads && process.out >= 0) fds[count++] = {process.out, POLLIN, 0};
+    if (reads && process.err >= 0) fds[count++] = {process.err, POLLIN, 0};
+    if (process.input.waits()) fds[count++] = {process.input.fd(), POLLOUT, 0};
   }
   return count;
 }
 
-void forward() noexcept {
+void move() noexcept {
   for (Process& process : table) {
     if (!process.used) continue;
-    forward_once(process, process.out, 1);
-    forward_once(process, process.err, 2);
-  }
-}
-
-bool reap() noexcept {
-  bool ended = false;
-  int status = 0;
-  pid_t pid = 0;
-  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-    const std::int64_t at = now();
-    for (Process& process : table) {
-      if (!process.used || process.pid != pid) continue;
-      ended = ended || process.number == 0;
-      finish(process, status, at);
+    if (!process.ended) {
+      move_living(process);
+    } else if (process.number != 0) {
+      move_ended(process);
     }
   }
-  return ended;
+  Process* workload = find(0);
+  if (workload != nullptr && workload->ended && !any_but_the_workload()) move_ended(*workload);
+}
+
+void reap() noexcept {
+  int status = 0;
+  pid_t pid = 0;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) has_ended(pid, status);
+  const Process* workload = find(0);
+  if (workload != nullptr && workload->ended) end_all_others();
 }
 
 }  // namespace tare::guest::processes

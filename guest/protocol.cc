@@ -5,7 +5,7 @@ namespace tare::guest {
 
 bool known(std::uint16_t type) noexcept {
   const auto first = [](Type t) { return static_cast<std::uint16_t>(t); };
-  return (type >= first(Type::argument) && type <= first(Type::power_off)) || (type >= first(Type::hello) && type <= first(Type::usage));
+  return (type >= first(Type::argument) && type <= first(Type::mount)) || (type >= first(Type::hello) && type <= first(Type::facts));
 }
 
 std::size_t encode_frame(Type type, std::uint16_t process, std::uint32_t sequence, std::string_view payload, std::span<char> out) noexcept {

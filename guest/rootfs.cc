@@ -34,6 +34,8 @@ struct Link {
   const char* path;
 };
 
+bool read_only = false;  // the root
+
 constexpr unsigned long kQuiet = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
 constexpr Mount kEarly[] = {
@@ -74,6 +76,25 @@ bool make_file(const char* path, const char* text) noexcept {
   return written;
 }
 
+const char* write_etc(const char* root, const char* hostname, const char* resolver) noexcept {
+  const struct {
+    const char* step;
+    const char* name;
+    const char* format;
+    const char* value;
+  } files[] = {{"write of /etc/hosts", "hosts", "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n", hostname},
+               {"write of /etc/hostname", "hostname", "%s\n", hostname},
+               {"write of /etc/resolv.conf", "resolv.conf", "%s", resolver}};
+  static char text[8192];
+  for (const auto& file : files) {
+    char path[64];
+    std::snprintf(path, sizeof path, "%s/etc/%s", root, file.name);
+    std::snprintf(text, sizeof text, file.format, file.value);
+    if (!make_file(path, text)) return file.step;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 const char* mount_early() noexcept {
@@ -97,12 +118,7 @@ const char* mount_root(const char* hostname, const char* resolver) noexcept {
     if (mkdir(path, 0755) != 0 && errno != EEXIST) return path;
   }
   // Before the overlay is mounted, so that no link in the image is followed.
-  char text[256];
-  std::snprintf(text, sizeof text, "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n", hostname);
-  if (!make_file("/scratch/upper/etc/hosts", text)) return "write of /etc/hosts";
-  std::snprintf(text, sizeof text, "%s\n", hostname);
-  if (!make_file("/scratch/upper/etc/hostname", text)) return "write of /etc/hostname";
-  if (!make_file("/scratch/upper/etc/resolv.conf", resolver)) return "write of /etc/resolv.conf";
+  if (const char* failed = write_etc("/scratch/upper", hostname, resolver)) return failed;
   return mount_one(overlay) == nullptr ? nullptr : "mount of the overlay";
 }
 
@@ -122,6 +138,22 @@ const char* enter_root() noexcept {
   if (chdir("/root") != 0 || mount(".", "/", nullptr, MS_MOVE, nullptr) != 0) return "move of the root";
   if (chroot(".") != 0 || chdir("/") != 0) return "change of the root";
   return nullptr;
+}
+
+// A read-only root is opened for it: for that long the workload may write too.
+const char* rename(const char* hostname, const char* resolver) noexcept {
+  if (!read_only) return write_etc("", hostname, resolver);
+  if (mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND, nullptr) != 0) return "read-only root";
+  const char* failed = write_etc("", hostname, resolver);
+  const int error = errno;
+  const char* open = make_read_only();
+  if (failed != nullptr) errno = error;
+  return failed != nullptr ? failed : open;
+}
+
+const char* make_read_only() noexcept {
+  read_only = true;
+  return mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) == 0 ? nullptr : "read-only root";
 }
 
 }  // namespace tare::guest::rootfs

@@ -13,5 +13,10 @@ const char* mount_disks() noexcept;
 const char* mount_root(const char* hostname, const char* resolver) noexcept;
 /// /proc, /sys, /dev, /dev/pts, /dev/shm, /dev/mqueue in it, as a container has them, then makes it the root.
 const char* enter_root() noexcept;
+/// The root's own mount: what is mounted in it keeps its own word.
+const char* make_read_only() noexcept;
+
+/// The files of /etc that belong to the instance, anew in the root that was entered.
+const char* rename(const char* hostname, const char* resolver) noexcept;
 
 }  // namespace tare::guest::rootfs

@@ -4,24 +4,11 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 
 #include "guest/kernel.h"
 
 namespace tare::guest {
 namespace {
-
-// The number behind `key` at the beginning of a line.
-std::uint64_t number_after(const char* text, const char* key) noexcept {
-  const std::size_t length = std::strlen(key);
-  for (const char* line = text; line != nullptr && *line != '\0';) {
-    if (std::strncmp(line, key, length) == 0) return std::strtoull(line + length, nullptr, 10);
-    line = std::strchr(line, '\n');
-    if (line != nullptr) ++line;
-  }
-  return 0;
-}
 
 std::uint64_t cpu_nanoseconds() noexcept {
   unsigned long long user = 0, nice = 0, system = 0, idle = 0, iowait = 0, irq = 0, softirq = 0;
