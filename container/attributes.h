@@ -10,7 +10,7 @@ namespace tare::container {
 
 /// core 0 and nofile 1024:524288 unless the workload says otherwise; without CAP_SYS_RESOURCE at most our own hard limit.
 ProcessAttributes attributes_of(const image::User& user, const Workload& workload);
-/// "uid 33, gid 33, groups 33,4".
+/// image::text_of() of its user.
 std::string text_of_user(const ProcessAttributes& attributes);
 
 }  // namespace tare::container

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The control groups of this host, made, configured and deleted with libcgroup; see core/control_group.h for the contract.
+// The control groups of this host, with limits and deletion by libcgroup; see core/control_group.h for the contract.
 #pragma once
 
 #include <memory>

@@ -49,6 +49,9 @@ Handle picture(const std::string& id, const std::set<std::string>& controllers, 
   return group;
 }
 
+/// Whether it is there now. libcgroup would make every directory above it as well, and read the mount table for each.
+bool make_directory(const fs::path& path) { return ::mkdir(path.c_str(), 0755) == 0 || errno == EEXIST; }
+
 /// The caller looks at the effect, not at the write.
 void try_write(const fs::path& file, std::string_view text) {
   const Fd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
@@ -121,8 +124,7 @@ CgroupPaths CgroupTree::paths_of(const std::string& id) const {
   return paths_of(id, all);
 }
 
-// libcgroup makes parents as well; what they need before a child can have its limits is ours. The library makes nothing in a v2 tree
-// without controllers (hybrid).
+// What the parents need before a child can have its limits.
 void CgroupTree::make_parents(const std::set<std::string>& controllers) {
   const std::lock_guard lock(mutex_);
   if (!layout_.unified.empty()) {
@@ -149,13 +151,17 @@ void CgroupTree::make_parents(const std::set<std::string>& controllers) {
 
 void CgroupTree::create(const std::string& id, const std::set<std::string>& controllers, const std::vector<CgroupWrite>& writes) {
   make_parents(controllers);
-  const CgroupPaths paths = paths_of(id, controllers);
-  if (!paths.unified.empty() && ::mkdir(paths.unified.c_str(), 0755) != 0 && errno != EEXIST) {
-    throw_errno("create control group " + paths.unified.string());
+  for (const fs::path& group : paths_of(id, controllers).directories()) {
+    if (make_directory(group)) continue;
+    make_directory(group.parent_path());
+    if (!make_directory(group)) throw_errno("create control group " + group.string());
   }
+  if (writes.empty()) return;
+  std::set<std::string> limited;
+  for (const CgroupWrite& write : writes) limited.insert(write.controller);
   const std::lock_guard lock(library());
-  const Handle group = picture(id, controllers, writes);
-  check(cgroup_create_cgroup(group.get(), 1), "create control group " + std::string(kParentGroup) + "/" + id);
+  const Handle group = picture(id, limited, writes);
+  check(cgroup_modify_cgroup(group.get()), "set the limits of control group " + std::string(kParentGroup) + "/" + id);
 }
 
 void CgroupTree::set(const std::string& id, const CgroupWrite& write) {

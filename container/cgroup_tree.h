@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// This host's control group trees, and libcgroup, which makes, configures and deletes groups in them. Thread-safe.
+// This host's control group trees, and libcgroup, which sets the limits in them and deletes them. Thread-safe.
 #pragma once
 
 #include <filesystem>

@@ -135,6 +135,18 @@ void read_pids(const fs::path& group, std::set<int>& pids) {
 
 }  // namespace
 
+std::set<std::filesystem::path> CgroupPaths::v1_directories() const {
+  std::set<std::filesystem::path> list;
+  for (const auto& [controller, directory] : v1) list.insert(directory);
+  return list;
+}
+
+std::set<std::filesystem::path> CgroupPaths::directories() const {
+  auto list = v1_directories();
+  if (!unified.empty()) list.insert(unified);
+  return list;
+}
+
 std::vector<int> cgroup_processes(const CgroupPaths& paths) {
   std::set<int> pids;
   if (!paths.unified.empty()) read_pids(paths.unified, pids);

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,9 @@ struct CgroupPaths {
   std::map<std::string, std::filesystem::path> v1;  // controller → directory
   std::filesystem::path unified;                    // empty on pure v1
   std::filesystem::path proc = "/proc";
+  /// Each once: two controllers may share a hierarchy.
+  std::set<std::filesystem::path> v1_directories() const;
+  std::set<std::filesystem::path> directories() const;
 };
 
 /// Process ids in the group, in all its hierarchies, each once, ascending.

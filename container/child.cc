@@ -70,8 +70,9 @@ void enter_network(const ChildSetup& setup, StepReport& report) {
 constexpr int kNewTime = 0x80;  // CLONE_NEWTIME, which the C library does not name
 
 int namespaces_to_join(const Isolation& isolation) {
-  return CLONE_NEWNS | (isolation.ipc ? CLONE_NEWIPC : 0) | (isolation.uts ? CLONE_NEWUTS : 0) | (isolation.net ? CLONE_NEWNET : 0) |
-         (isolation.cgroup ? CLONE_NEWCGROUP : 0) | (isolation.time ? kNewTime : 0);
+  return CLONE_NEWNS | (isolation.has_own_ids() ? CLONE_NEWUSER : 0) | (isolation.ipc ? CLONE_NEWIPC : 0) |
+         (isolation.uts ? CLONE_NEWUTS : 0) | (isolation.net ? CLONE_NEWNET : 0) | (isolation.cgroup ? CLONE_NEWCGROUP : 0) |
+         (isolation.time ? kNewTime : 0);
 }
 
 void make_directories(const char* path, StepReport& report) {
@@ -97,16 +98,41 @@ void enter_directory(const char* path, StepReport& report) {
 }
 
 // The descriptors may overlap 0–2 only when the launcher itself had them closed; it opens /dev/null for these first thing.
-void connect_streams(const ChildSetup& setup, StepReport& report) {
-  report.check(dup2(setup.in, STDIN_FILENO), "stdin");
-  report.check(dup2(setup.out, STDOUT_FILENO), "stdout");
-  report.check(dup2(setup.err, STDERR_FILENO), "stderr");
+void connect_streams(const ChildSetup& setup, int terminal, StepReport& report) {
+  const bool tty = terminal >= 0;
+  report.check(dup2(tty ? terminal : setup.in, STDIN_FILENO), "stdin");
+  report.check(dup2(tty ? terminal : setup.out, STDOUT_FILENO), "stdout");
+  report.check(dup2(tty ? terminal : setup.err, STDERR_FILENO), "stderr");
+  if (tty) report.check(ioctl(STDIN_FILENO, TIOCSCTTY, 0), "controlling terminal");
   // Nothing of ours may reach the workload: a path in the image such as /proc/self/fd/7 would lead to the host (CVE-2024-21626). Only the
-  // report pipe stays, which closes in the moment of execve.
-  constexpr int kReport = 3;
-  if (setup.report != kReport) report.check(dup3(setup.report, kReport, O_CLOEXEC), "report");
-  report.moved_to(kReport);
-  report.check(syscall(SYS_close_range, kReport + 1U, ~0U, 0U), "close descriptors");
+  // report pipe stays, which closes in the moment of execve, and the program of PID 1 until it is executed.
+  constexpr unsigned kFirst = kReportDescriptor + 1U;
+  const int init = setup.init < 0 ? -1 : fcntl(setup.init, F_DUPFD_CLOEXEC, kInitDescriptor + 1);  // in nobody's way
+  if (setup.report != kReportDescriptor) report.check(dup3(setup.report, kReportDescriptor, O_CLOEXEC), "report");
+  report.moved_to(kReportDescriptor);
+  if (setup.init >= 0) report.check(dup3(init, kInitDescriptor, O_CLOEXEC), "init");
+  report.check(syscall(SYS_close_range, setup.init < 0 ? kFirst : kFirst + 1U, ~0U, 0U), "close descriptors");
+}
+
+// The report pipe goes along: it closes when the workload itself is executed (pid_one.cc).
+[[noreturn]] void become_pid_one(const ChildSetup& setup, StepReport& report) {
+  report.at("execute init");
+  report.check(fcntl(kReportDescriptor, F_SETFD, 0));
+  syscall(SYS_execveat, kInitDescriptor, "", setup.init_arguments.data(), setup.environment.data(), AT_EMPTY_PATH);
+  report.fail(errno);
+}
+
+// What could be done beforehand is done: all that is open besides the streams is this socket, whose other end only the launcher has.
+// Without a launcher there is nothing to wait for.
+void await_go(StepReport& report) {
+  report.at("wait for its start");
+  char byte = 'p';
+  report.check(write(report.pipe(), &byte, 1));
+  ssize_t count = 0;
+  do {
+    count = read(report.pipe(), &byte, 1);
+  } while (count < 0 && errno == EINTR);
+  if (count != 1) _exit(127);
 }
 
 const char* search_path(char* const* environment) {
@@ -116,9 +142,17 @@ const char* search_path(char* const* environment) {
   return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 }
 
+}  // namespace
+
+ChildSetup::ChildSetup(const Plan& p) : plan(p), arguments(pointers(p.arguments)), environment(pointers(p.environment)) {
+  if (!p.init) return;
+  init_arguments = {const_cast<char*>(kPidOneName), const_cast<char*>(p.program.c_str())};  // NOLINT: execve's type, not its meaning
+  init_arguments.insert(init_arguments.end(), arguments.begin(), arguments.end());
+}
+
 // A name without a slash is looked up as execvp(3) does it, in the file system as it is now: what an exec names may be newer than the
 // image. (execvpe itself may allocate.)
-[[noreturn]] void execute(const char* program, char* const* arguments, char* const* environment, const StepReport& report) {
+void execute(const char* program, char* const* arguments, char* const* environment, const StepReport& report) {
   if (std::strchr(program, '/') != nullptr) {
     execve(program, arguments, environment);
     report.fail(errno, program);
@@ -138,10 +172,6 @@ const char* search_path(char* const* environment) {
   }
   report.fail(error, program);
 }
-
-}  // namespace
-
-ChildSetup::ChildSetup(const Plan& p) : plan(p), arguments(pointers(p.arguments)), environment(pointers(p.environment)) {}
 
 void StepReport::fail(int error, const char* detail) const {
   StepFailure failure;
@@ -168,6 +198,7 @@ std::uint64_t clone_flags(const Plan& plan, bool has_netns) {
 void become_workload(const ChildSetup& setup) {
   const Plan& plan = setup.plan;
   const bool joins = setup.join >= 0;
+  int terminal = -1;
   StepReport report(setup.report);
   report.at("leave the launcher's session");
   reset_signals();
@@ -177,22 +208,26 @@ void become_workload(const ChildSetup& setup) {
   enter_control_groups(setup, report);
   if (joins) {
     report.at("join namespaces");
+    if (plan.isolation.has_own_ids()) privileges::raise_limits(plan.attributes);
     report.check(setns(setup.join, namespaces_to_join(plan.isolation)));
+    if (plan.isolation.has_own_ids()) privileges::become_root_of_namespace(report);
     // setns(2) leads to the root of the mount namespace, which is not the instance's where the launcher itself lives in a chroot.
     report.check(fchdir(setup.join_root));
     report.check(chroot("."));
+    report.at("terminal");
+    if (plan.tty) terminal = terminal::open(setup, setup.join_root, report);
   } else {
     report.at("cgroup namespace");
     if (plan.isolation.cgroup) report.check(unshare(CLONE_NEWCGROUP));
     report.at("network");
     enter_network(setup, report);
-    mounts::in_child(setup, report);
+    terminal = mounts::in_child(setup, report);
     report.at("hostname");
     if (plan.isolation.uts) report.check(sethostname(plan.hostname.c_str(), plan.hostname.size()), plan.hostname.c_str());
   }
   const seccomp::Program filter = seccomp::map(setup, report);
   report.at("streams");
-  connect_streams(setup, report);
+  connect_streams(setup, terminal, report);
   report.at("working directory");
   umask(022);
   enter_directory(plan.working_directory.c_str(), report);
@@ -202,6 +237,8 @@ void become_workload(const ChildSetup& setup) {
   if (!plan.isolation.no_new_privileges) seccomp::install(filter, report);
   privileges::in_child(plan, report);
   if (plan.isolation.no_new_privileges) seccomp::install(filter, report);
+  if (setup.park) await_go(report);
+  if (setup.init >= 0) become_pid_one(setup, report);
   report.at("execute");
   execute(plan.program.c_str(), setup.arguments.data(), setup.environment.data(), report);
 }

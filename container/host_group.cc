@@ -35,19 +35,6 @@ void try_write(const fs::path& file, std::string_view text) {
   if (fd && ::write(fd.get(), text.data(), text.size()) < 0) return;  // the caller looks at the effect, not at the write
 }
 
-/// Each once: two controllers may share a hierarchy.
-std::set<fs::path> v1_directories(const CgroupPaths& paths) {
-  std::set<fs::path> list;
-  for (const auto& [controller, directory] : paths.v1) list.insert(directory);
-  return list;
-}
-
-std::set<fs::path> directories(const CgroupPaths& paths) {
-  std::set<fs::path> list = v1_directories(paths);
-  if (!paths.unified.empty()) list.insert(paths.unified);
-  return list;
-}
-
 /// rmdir bottom-up: a workload that may write there could have made groups of its own.
 bool remove_directory(const fs::path& directory) {
   if (::rmdir(directory.c_str()) == 0 || errno == ENOENT) return true;  // the usual case
@@ -75,7 +62,7 @@ bool kill_group(const CgroupPaths& paths, Deadline deadline) {
 
 void remove_group(const CgroupPaths& paths) {
   const Deadline deadline = Deadline::in(2s);
-  for (const fs::path& directory : directories(paths)) {
+  for (const fs::path& directory : paths.directories()) {
     // The last task may still be on its way out when the group already reads as empty.
     while (!remove_directory(directory)) {
       if (deadline.passed()) throw_errno("remove control group " + directory.string());
@@ -86,7 +73,7 @@ void remove_group(const CgroupPaths& paths) {
 
 HostControlGroup::HostControlGroup(CgroupTree& tree, std::string id, CgroupPaths paths, Limits limits)
     : tree_(tree), id_(std::move(id)), path_(std::string(kParentGroup) + "/" + id_), limits_(std::move(limits)), paths_(std::move(paths)) {
-  for (const fs::path& directory : v1_directories(paths_)) tasks_.push_back(open_file(directory / "tasks", O_WRONLY));
+  for (const fs::path& directory : paths_.v1_directories()) tasks_.push_back(open_file(directory / "tasks", O_WRONLY));
   if (!paths_.unified.empty()) directory_ = open_file(paths_.unified, O_RDONLY | O_DIRECTORY);
 }
 
@@ -120,7 +107,7 @@ bool HostControlGroup::enter_thread() {
 }
 
 void HostControlGroup::add_process(int pid) {
-  for (const fs::path& directory : directories(paths())) write_kernel_file(directory / "cgroup.procs", std::to_string(pid));
+  for (const fs::path& directory : paths().directories()) write_kernel_file(directory / "cgroup.procs", std::to_string(pid));
 }
 
 bool HostControlGroup::kill_all(Deadline deadline) { return kill_group(paths(), deadline); }
@@ -208,8 +195,8 @@ void HostControlGroup::update(const Limits& change) {
   for (const auto& [controller, directory] : before.v1) controllers.insert(controller);
   for (const CgroupWrite& write : writes) controllers.insert(write.controller);
   const CgroupPaths wider = tree_.paths_of(id_, controllers);
-  std::set<fs::path> added = v1_directories(wider);
-  for (const fs::path& old : v1_directories(before)) added.erase(old);
+  std::set<fs::path> added = wider.v1_directories();
+  for (const fs::path& old : before.v1_directories()) added.erase(old);
   try {
     if (!writes.empty()) tree_.create(id_, controllers, {});  // v2: the parents pass the controllers on
     write_all(writes, wider);

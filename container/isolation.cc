@@ -9,6 +9,7 @@
 
 #include "container/capabilities.h"
 #include "container/seccomp_profile.h"
+#include "core/id_range.h"
 
 namespace tare::container {
 namespace {
@@ -89,6 +90,7 @@ std::string Isolation::namespaces() const {
   if (net) text += ",net";
   if (cgroup) text += ",cgroup";
   if (time) text += ",time";
+  if (has_own_ids()) text += ",user";
   return text;
 }
 
@@ -104,7 +106,8 @@ std::map<std::string, std::string> Isolation::protections() const {
           {"read_only_paths", std::to_string(read_only.size())},
           {"devices", device_list ? "default list" : "all"},
           {"sys", own_kernel_views ? "read-only" : "host"},
-          {"user", "root"}};
+          {"user", "root"},
+          {"user_namespace", has_own_ids() ? "0 → " + std::to_string(first_id) + " (" + std::to_string(kIdsEach) + ")" : "host"}};
 }
 
 }  // namespace tare::container

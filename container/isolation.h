@@ -19,6 +19,7 @@ struct Isolation {
   bool uts = false;
   bool net = false;
   bool cgroup = false;
+  std::uint32_t first_id = 0;      // the host's id of its user 0, with 65535 more: a user namespace. 0: its users are the host's
   bool time = false;               // clocks at the host's reading; the workload may not set them apart
   bool own_kernel_views = false;   // its own /proc, /sys (read-only) and /dev; else the host's are bound in
   std::uint64_t capabilities = 0;  // bit n is capability n; bounding, permitted and effective set of the workload
@@ -39,7 +40,8 @@ struct Isolation {
   /// Gives up namespaces: they are the host's.
   void share(const std::vector<Namespace>& spaces);
 
-  /// "mount", "mount,pid,ipc,uts,net,cgroup,time".
+  bool has_own_ids() const { return first_id != 0; }
+  /// "mount", "mount,pid,ipc,uts,net,cgroup,time", "mount,…,time,user".
   std::string namespaces() const;
   /// For Instance::protections(): what is in force, and what is not ("lsm": "none").
   std::map<std::string, std::string> protections() const;

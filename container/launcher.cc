@@ -9,7 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -27,7 +26,7 @@ constexpr int kSendBuffer = 1 << 20;
 const std::string kGone = "tare-launcher has ended: nobody can tell any more what became of its processes";
 const std::string kOtherVersion = "was ended, because its tare-launcher belonged to another version of tare";
 
-Error gone_error(const std::string& why = kGone) { return Error(Code::unavailable, why, "see `dmesg` for why"); }
+Error gone_error() { return Error(Code::unavailable, kGone, "see `dmesg` for why"); }
 
 /// Another version's launcher: what follows version and pid in its hello may mean anything.
 struct OtherVersion {
@@ -61,6 +60,7 @@ Child spawn(const Paths& paths, const std::vector<std::string>& arguments, int s
   Child::Options options;
   options.argv = {paths.libexec / "tare-launcher"};
   options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
+  options.argv.push_back(std::filesystem::absolute(paths.state));
   options.stdin_fd = socket;
   options.new_session = true;
   return Child::spawn(options);
@@ -78,106 +78,6 @@ void end_launcher(pid_t pid, int socket) {
 }
 
 }  // namespace
-
-// NativeProcess -------------------------------------------------------------------------------------------------------------------
-
-std::optional<End> NativeProcess::wait(Deadline deadline) {
-  std::unique_lock lock(mutex_);
-  const auto over = [&] { return end_ || lost_; };
-  if (deadline.at() == Deadline::never().at()) {
-    changed_.wait(lock, over);
-  } else if (!changed_.wait_for(lock, deadline.left(), over)) {
-    return std::nullopt;
-  }
-  if (!end_) throw gone_error(*lost_);
-  return end_;
-}
-
-std::optional<End> NativeProcess::ending() {
-  const std::lock_guard lock(mutex_);
-  return end_;
-}
-
-void NativeProcess::on_end(std::function<void(const End&)> callback) {
-  const std::lock_guard lock(mutex_);
-  if (end_ && callback) return callback(*end_);
-  if (lost_ && callback) return callback(End{{}, Instant::now(), false});
-  on_end_ = std::move(callback);
-}
-
-NativeProcess::NativeProcess(std::string key, const std::string& log_path) : key_(std::move(key)), tail_(log_path) {
-  log_.on_read([this] {
-    const std::lock_guard lock(tail_mutex_);
-    pump();
-  });
-}
-
-void NativeProcess::grew(std::uint64_t size, bool closed) {
-  const std::lock_guard lock(tail_mutex_);
-  told_ = std::max(told_, size);
-  told_closed_ = told_closed_ || closed;
-  pump();
-}
-
-void NativeProcess::pump() {
-  constexpr Bytes kMostUnread = 4_MiB;
-  constexpr std::uint64_t kStep = kLogWindow / 4;
-  bool all_read = false;
-  std::optional<Bytes> unread;
-  while ((unread = log_.unread()).value_or(0_MiB) < kMostUnread || in_haste_) {
-    if (all_read = !tail_.read_one(told_, log_); all_read) break;
-  }
-  if (all_read && told_closed_) log_.close();
-  if (!unread || !acknowledge_ || tail_.position() - acknowledged_.value_or(0) < (acknowledged_ ? kStep : 0)) return;
-  acknowledged_ = tail_.position();
-  acknowledge_(*acknowledged_);
-}
-
-void NativeProcess::finish_log() {
-  const std::lock_guard lock(tail_mutex_);
-  told_closed_ = in_haste_ = true;
-  pump();
-}
-
-// At the end, where the launcher could not write it either.
-void NativeProcess::tell_loss(const Ended& message) {
-  grew(message.log_size, false);
-  log_.append(Stream::err, "tare: " + std::to_string(message.log_lost) + " bytes of output are lost: the log could not be written\n",
-              Instant{message.at});
-}
-
-void NativeProcess::ended(const Ended& message) {
-  if (message.log_lost > 0) tell_loss(message);
-  grew(message.log_size, !message.log_open);
-  const std::lock_guard lock(mutex_);
-  if (end_) return;
-  const bool signaled = WIFSIGNALED(message.wait_status);
-  end_ = End{{signaled ? WTERMSIG(message.wait_status) : WEXITSTATUS(message.wait_status), signaled, false},
-             Instant{message.at},
-             true,
-             message.switches_voluntary,
-             message.switches_involuntary};
-  if (on_end_) on_end_(*end_);
-  changed_.notify_all();
-}
-
-void NativeProcess::lost(const std::string& why) {
-  grew(0, true);
-  const std::lock_guard lock(mutex_);
-  if (end_ || lost_) return;
-  lost_ = why;
-  if (on_end_) on_end_(End{{}, Instant::now(), false});
-  changed_.notify_all();
-}
-
-std::shared_ptr<NativeProcess> NativeProcess::gone(std::string key, const std::string& log_path, const std::string& why) {
-  auto process = std::make_shared<NativeProcess>(std::move(key), log_path);
-  if (std::filesystem::exists(std::filesystem::path(log_path).parent_path())) process->grew(UINT64_MAX, true);
-  process->lost(why);
-  return process;
-}
-
-// Launcher ------------------------------------------------------------------------------------------------------------------------
 
 std::unique_ptr<Launcher> Launcher::start_private(const Paths& paths) { return std::unique_ptr<Launcher>(new Launcher(paths, true)); }
 
@@ -272,6 +172,7 @@ void Launcher::take(const Hello& hello) {
     process->pid_ = entry.pid;
     process->launched_ = Instant{entry.launched};
     process->executed_ = Instant{entry.executed};
+    process->input_.begin([this](const std::string& message) { send(message); }, entry.input_received, entry.input_taken, entry.input_open);
     if (entry.ended) process->ended(*entry.ended);
     process->grew(entry.log_size, !entry.log_open);
     processes_[entry.key] = process;
@@ -308,6 +209,11 @@ void Launcher::dispatch(std::string_view message) {
   Done done;
   LogGrew log_grew;
   Ended ended;
+  Fed fed;
+  if (decode(message, fed)) {
+    if (const auto process = find(fed.key)) process->input_.fed(fed);
+    return;
+  }
   if (decode(message, log_grew)) {
     if (const auto process = find(log_grew.key)) process->grew(log_grew.size, log_grew.closed);
     return;
@@ -385,23 +291,45 @@ Launcher::Reply Launcher::ask(std::uint64_t request, const std::string& message,
 }
 
 std::shared_ptr<NativeProcess> Launcher::start(const Plan& plan, const PlanFds& fds, const std::string& who, Deadline deadline) {
-  StartRequest request;
-  request.plan = plan;
+  return begin(plan, fds, false, who, deadline);
+}
+
+std::shared_ptr<NativeProcess> Launcher::park(const Plan& plan, const PlanFds& fds, const std::string& who, Deadline deadline) {
+  return begin(plan, fds, true, who, deadline);
+}
+
+namespace {
+
+/// Which descriptors come along, and these in the order that the launcher expects.
+std::vector<int> list(const PlanFds& fds, StartRequest& request) {
   request.tasks = static_cast<std::uint32_t>(fds.tasks.size());
   request.trees = static_cast<std::uint32_t>(fds.trees.size());
   request.cgroup_directory = fds.cgroup_directory >= 0;
   request.netns = fds.netns >= 0;
+  request.userns = fds.userns >= 0;
   request.root = fds.root >= 0;
   request.seccomp = fds.seccomp >= 0;
-  request.streams = plan.log.empty();
+  request.streams = request.plan.log.empty();
   std::vector<int> passed = fds.tasks;
   passed.insert(passed.end(), fds.trees.begin(), fds.trees.end());
   if (request.cgroup_directory) passed.push_back(fds.cgroup_directory);
   if (request.netns) passed.push_back(fds.netns);
+  if (request.userns) passed.push_back(fds.userns);
   if (request.root) passed.push_back(fds.root);
   if (request.seccomp) passed.push_back(fds.seccomp);
-  if (request.streams) passed.insert(passed.end(), {fds.out, fds.err});
+  if (request.streams && request.plan.tty) passed.push_back(fds.terminal);
+  if (request.streams && !request.plan.tty) passed.insert(passed.end(), {fds.out, fds.err});
+  if (request.streams && !request.plan.tty && request.plan.open_stdin) passed.push_back(fds.in);
+  return passed;
+}
 
+}  // namespace
+
+std::shared_ptr<NativeProcess> Launcher::begin(const Plan& plan, const PlanFds& fds, bool park, const std::string& who, Deadline deadline) {
+  StartRequest request;
+  request.plan = plan;
+  request.park = park;
+  const std::vector<int> passed = list(fds, request);
   auto process = std::make_shared<NativeProcess>(plan.key, plan.log);
   acknowledge_by_us(*process);
   connect_if_gone();
@@ -411,16 +339,12 @@ std::shared_ptr<NativeProcess> Launcher::start(const Plan& plan, const PlanFds& 
     if (!processes_.emplace(plan.key, process).second) throw Error(Code::conflict, "process " + plan.key + " is there already");
   }
   try {
-    const Reply reply = ask(request.request, encode(request), passed, deadline);
-    if (reply.refused) throw error_of(*reply.refused, who);
-    if (!reply.started) {
-      signal(plan.key, SIGKILL);  // stuck in a step
-      send(encode(Forget{plan.key}));
-      throw Error(Code::timeout, who + ": not executed at the deadline");
-    }
-    process->pid_ = reply.started->pid;
-    process->launched_ = Instant{reply.started->launched};
-    process->executed_ = Instant{reply.started->executed};
+    const Started answer = started(ask(request.request, encode(request), passed, deadline), plan.key, who);
+    process->pid_ = answer.pid;
+    process->launched_ = Instant{answer.launched};
+    process->executed_ = Instant{answer.executed};
+    const bool fed_by_us = !request.streams && (plan.tty || plan.open_stdin);
+    process->input_.begin([this](const std::string& bytes) { send(bytes); }, 0, 0, fed_by_us);
   } catch (...) {
     const std::lock_guard lock(mutex_);
     processes_.erase(plan.key);
@@ -429,12 +353,34 @@ std::shared_ptr<NativeProcess> Launcher::start(const Plan& plan, const PlanFds& 
   return process;
 }
 
+Started Launcher::started(const Reply& reply, const std::string& key, const std::string& who) {
+  if (reply.refused) throw error_of(*reply.refused, who);
+  if (reply.started) return *reply.started;
+  signal(key, SIGKILL);  // stuck in a step
+  send(encode(Forget{key}));
+  throw Error(Code::timeout, who + ": not executed at the deadline");
+}
+
+bool Launcher::go(NativeProcess& process, const std::string& who, Deadline deadline) {
+  Go request;
+  request.request = next_request();
+  request.key = process.key();
+  const Reply reply = ask(request.request, encode(request), {}, deadline);
+  if (reply.refused && (reply.refused->error == ESRCH || reply.refused->error == ECHILD)) return false;
+  const Started answer = started(reply, process.key(), who);
+  process.launched_ = Instant{answer.launched};
+  process.executed_ = Instant{answer.executed};
+  return true;
+}
+
+std::uint64_t Launcher::next_request() {
+  const std::lock_guard lock(mutex_);
+  return next_request_++;
+}
+
 void Launcher::signal(const std::string& key, int number) {
   SignalRequest request;
-  {
-    const std::lock_guard lock(mutex_);
-    request.request = next_request_++;
-  }
+  request.request = next_request();
   request.key = key;
   request.number = number;
   const Reply reply = ask(request.request, encode(request), {}, Deadline::in(std::chrono::seconds(10)));

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "container/launcher_system.h"
+#include "container/receive.h"
 
 namespace tare::container {
 namespace {
@@ -32,11 +33,15 @@ Fd signal_descriptor() {
 
 }  // namespace
 
-LauncherLoop::LauncherLoop(int socket, std::string socket_path)
-    : epoll_(epoll_create1(EPOLL_CLOEXEC)),
+LauncherLoop::LauncherLoop(int socket, std::string socket_path, const std::string& state)
+    : init_(open("/proc/self/exe", O_PATH | O_CLOEXEC)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
       signals_(signal_descriptor()),
       socket_path_(std::move(socket_path)),
       null_(open("/dev/null", O_RDWR | O_CLOEXEC)) {
+  std::vector<std::string> needed = {state};
+  if (!socket_path_.empty()) needed.push_back(socket_path_);
+  leave_mounts(needed);  // /dev is left, too: what we need of it is open
   watch(signals_.get(), EPOLLIN);
   if (socket_path_.empty()) {
     watch(socket, EPOLLIN);
@@ -87,6 +92,7 @@ void LauncherLoop::handle(int fd, std::uint32_t events) {
   if (const auto stream = streams_.find(fd); stream != streams_.end()) {
     const auto [process, number] = stream->second;
     if (number == 0) return read_report(*process);
+    if (number == 3) return write_input(*process);
     return read_stream(*process, number == 1 ? process->out : process->err, number);
   }
   const auto connection = connections_.find(fd);
@@ -111,18 +117,29 @@ void LauncherLoop::greet(Connection& connection) {
   for (const auto& [key, process] : processes_) {
     if (process->executed == 0) continue;
     hello.known.push_back({key, process->pid, process->launched, process->executed, process->plan.log, process->log_size(),
-                           process->out || process->err, process->ended});
+                           process->out || process->err, process->input.received(), process->input.taken(), process->input.open(),
+                           process->ended});
+    process->input_told = process->input.taken();
   }
   send(connection.fd.get(), encode(hello));
 }
 
 void LauncherLoop::drop(int connection) {
   connections_.erase(connection);
+  std::vector<std::string> over;  // parked ones: nobody knows any more what they wait for
   for (auto& [key, process] : processes_) {
     if (process->asked_by == connection) process->asked_by = -1;
+    if (process->parked_by == connection) over.push_back(key);
     process->followed = false;
     hold_streams(*process, false);
   }
+  for (const std::string& key : over) discard(key);
+}
+
+void LauncherLoop::discard(const std::string& key) {
+  Process& process = *processes_.at(key);
+  if (!process.ended) kill(process.pid, SIGKILL);
+  forget(Forget{key});
 }
 
 void LauncherLoop::send(int connection, std::string message) {
@@ -166,13 +183,19 @@ void LauncherLoop::receive(int connection) {
 
 void LauncherLoop::obey(int connection, std::string_view message, std::vector<Fd> fds) {
   StartRequest start_request;
+  Go go_request;
   SignalRequest signal_request;
   Forget forget_request;
   LogRead log_read_notice;
+  Feed feed_message;
+  Resize resize_request;
   if (decode(message, start_request)) return start(connection, start_request, std::move(fds));
+  if (decode(message, go_request)) return go(connection, go_request);
   if (decode(message, signal_request)) return signal(connection, signal_request);
   if (decode(message, forget_request)) return forget(forget_request);
   if (decode(message, log_read_notice)) return log_read(log_read_notice);
+  if (decode(message, feed_message)) return feed(connection, feed_message);
+  if (decode(message, resize_request)) return resize(resize_request);
   drop(connection);  // not one of ours: nothing it says next can be trusted
 }
 
@@ -201,6 +224,25 @@ void LauncherLoop::start(int connection, const StartRequest& request, std::vecto
   }
 }
 
+void LauncherLoop::make_streams(Process& process, ChildSetup& setup, ChildEnds& ends) {
+  if (process.plan.tty) {
+    std::tie(process.terminal, ends.out) = make_socket_pair();
+    setup.terminal = ends.out.get();
+    return;
+  }
+  std::tie(process.out, ends.out) = make_pipe();
+  std::tie(process.err, ends.err) = make_pipe();
+  setup.out = ends.out.get();
+  setup.err = ends.err.get();
+  if (!process.plan.open_stdin) return;
+  Fd feeding;
+  std::tie(ends.in, feeding) = make_pipe();
+  fcntl(ends.in.get(), F_SETFL, 0);
+  fcntl(feeding.get(), F_SETFL, O_NONBLOCK);
+  process.input = InputQueue(std::move(feeding), false);
+  setup.in = ends.in.get();
+}
+
 void LauncherLoop::launch(Process& process, const StartRequest& request, const std::vector<Fd>& fds) {
   ChildSetup setup(process.plan);
   setup.has_low_oom_score = has_low_oom_score();
@@ -209,40 +251,61 @@ void LauncherLoop::launch(Process& process, const StartRequest& request, const s
   for (std::uint32_t i = 0; i < request.trees; ++i) setup.trees.push_back(fds[next++].get());
   const int cgroup = request.cgroup_directory ? fds[next++].get() : -1;
   if (request.netns) setup.netns = fds[next++].get();
+  if (request.userns) setup.userns = fds[next++].get();
   if (request.root) setup.root = fds[next++].get();
   if (request.seccomp) setup.seccomp = fds[next++].get();
 
-  Fd out;  // the child's ends; ours to close after the clone
-  Fd err;
+  ChildEnds ends;
   if (request.streams) {
-    setup.out = fds[next++].get();
-    setup.err = fds[next++].get();
+    if (process.plan.tty) {
+      setup.terminal = fds[next++].get();
+    } else {
+      setup.out = fds[next++].get();
+      setup.err = fds[next++].get();
+      if (process.plan.open_stdin) setup.in = fds[next++].get();
+    }
   } else {
     process.log = std::make_unique<LogWriter>(process.plan.log, process.plan.log_max_size, process.plan.log_max_files);
     process.log_open = true;
-    std::tie(process.out, out) = make_pipe();
-    std::tie(process.err, err) = make_pipe();
-    setup.out = out.get();
-    setup.err = err.get();
+    make_streams(process, setup, ends);
   }
+  if (process.plan.init) setup.init = init_.get();
   Fd report;
-  std::tie(process.report, report) = make_pipe();
+  setup.park = request.park;
+  std::tie(process.report, report) = request.park ? make_channel() : make_pipe();
   setup.report = report.get();
-  setup.in = null_.get();
+  if (setup.in < 0) setup.in = null_.get();
 
   Fd joined;
   Fd joined_root;
   if (!process.plan.join.empty()) {
     const auto target = processes_.find(process.plan.join);
-    if (target == processes_.end() || target->second->ended) throw LaunchFailure{"join", ESRCH, process.plan.join};
+    if (target == processes_.end() || target->second->ended || target->second->executed == 0)
+      throw LaunchFailure{"join", ESRCH, process.plan.join};
     joined = open_pidfd(target->second->pid);
     setup.join = joined.get();
     joined_root = open_root_of(target->second->pid);
     setup.join_root = joined_root.get();
     process.plan.isolation = target->second->plan.isolation;
   }
+  if (process.plan.isolation.has_own_ids()) {
+    if (setup.userns < 0 && setup.join < 0) throw LaunchFailure{"user namespace", EBADMSG, ""};  // it would be the host's root
+    give_streams(setup);
+  }
   process.pid = clone_child(setup, cgroup);
   process.launched = monotonic_now();
+}
+
+void LauncherLoop::go(int connection, const Go& request) {
+  const auto found = processes_.find(request.key);
+  const auto refuse = [&](int error) { send(connection, encode(Refused{request.request, "wait for its start", error, request.key})); };
+  if (found == processes_.end() || found->second->parked_by != connection || !found->second->report) return refuse(ESRCH);
+  Process& process = *found->second;
+  process.launched = monotonic_now();
+  if (write(process.report.get(), "g", 1) != 1) return refuse(ESRCH);
+  process.parked_by = -1;
+  process.asked_by = connection;
+  process.request = request.request;
 }
 
 void LauncherLoop::signal(int connection, const SignalRequest& request) {
@@ -267,6 +330,7 @@ void LauncherLoop::forget(const Forget& request) {
 void LauncherLoop::erase(const std::string& key) {
   const auto found = processes_.find(key);
   for (const Fd* fd : {&found->second->report, &found->second->out, &found->second->err}) streams_.erase(fd->get());
+  unwatch_input(*found->second);
   processes_.erase(found);
 }
 
@@ -277,12 +341,22 @@ void LauncherLoop::read_report(Process& process) {
   const ssize_t count = read(process.report.get(), &failure, sizeof failure);
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   const std::int64_t now = monotonic_now();
+  if (count == 1) {
+    process.parked_by = process.asked_by;
+    send(process.asked_by, encode(Started{process.request, process.pid, process.launched, 0}));
+    process.asked_by = -1;
+    if (process.parked_by < 0) discard(process.plan.key);  // who asked is gone
+    return;
+  }
   streams_.erase(process.report.get());
   process.report.reset();
+  if (process.parked_by >= 0) return;  // killed while it waited: its end is told as that of any process
   if (count == 0 && !died_before_execve(process.pid)) {
     process.executed = now;
+    take_terminal(process);
     send(process.asked_by, encode(Started{process.request, process.pid, process.launched, process.executed}));
     process.asked_by = -1;
+    tell_log(process);  // an init is at its close of the report while its command writes already
     return;
   }
   if (count == sizeof failure) {
@@ -295,60 +369,6 @@ void LauncherLoop::read_report(Process& process) {
   const pid_t pid = process.pid;  // it is about to _exit, or has
   erase(std::string(process.plan.key));
   wait4(pid, nullptr, 0, nullptr);
-}
-
-void LauncherLoop::read_stream(Process& process, Fd& stream, std::uint32_t number) {
-  static char buffer[sizeof(LogFrame) + 32 * 1024];
-  const ssize_t count = read(stream.get(), buffer + sizeof(LogFrame), sizeof buffer - sizeof(LogFrame));
-  if (count < 0) return;
-  if (count == 0) {
-    streams_.erase(stream.get());
-    stream.reset();
-  } else {
-    process.log->append(buffer, static_cast<std::size_t>(count), number, monotonic_now());
-  }
-  if (process.followed && process.log_size() - process.log_read > kLogWindow) hold_streams(process, true);
-  tell_log(process);
-}
-
-void LauncherLoop::hold_streams(Process& process, bool held) {
-  if (process.held == held) return;
-  process.held = held;
-  for (const Fd* stream : {&process.out, &process.err}) {
-    if (!*stream) continue;
-    if (held) {
-      epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, stream->get(), nullptr);
-    } else {
-      watch(stream->get(), EPOLLIN);
-    }
-  }
-}
-
-void LauncherLoop::log_read(const LogRead& message) {
-  const auto found = processes_.find(message.key);
-  if (found == processes_.end()) return;
-  Process& process = *found->second;
-  process.followed = true;
-  process.log_read = message.position;
-  if (process.log_size() - process.log_read <= kLogWindow / 2) hold_streams(process, false);
-}
-
-void LauncherLoop::drain(Process& process) {
-  for (const auto& [stream, number] : {std::pair{&process.out, 1U}, {&process.err, 2U}}) {
-    // Bounded: a descendant could write for ever.
-    for (int i = 0; i < 64 && *stream && readable(stream->get()); ++i) read_stream(process, *stream, number);
-  }
-}
-
-void LauncherLoop::tell_log(Process& process) {
-  const bool closed = process.log_open && !process.out && !process.err;
-  if (process.executed == 0 || !process.log_open || (process.log_told == process.log_size() && !closed)) return;
-  for (const auto& [fd, connection] : connections_) {
-    if (!connection.outgoing.empty()) return;  // too slow to be told of each piece; flush() tells it the rest
-  }
-  process.log_told = process.log_size();
-  send_all(encode(LogGrew{process.plan.key, process.log_size(), closed}));
-  if (closed) process.log_open = false;
 }
 
 void LauncherLoop::reap() {
@@ -374,7 +394,7 @@ void LauncherLoop::reap() {
 void LauncherLoop::end(Process& process) {
   const std::int64_t now = monotonic_now();
   const std::string key = process.plan.key;
-  if (process.executed == 0) {  // its report is in the pipe: executed and gone since, or a failed step
+  if (process.executed == 0 && process.parked_by < 0) {  // its report is in the pipe: executed and gone since, or a failed step
     read_report(process);
     if (!processes_.contains(key)) return;
   }
@@ -382,6 +402,7 @@ void LauncherLoop::end(Process& process) {
   rusage used{};
   wait4(process.pid, &status, 0, &used);
   drain(process);
+  close_input(process);
   process.ended = Ended{process.plan.key,
                         status,
                         now,

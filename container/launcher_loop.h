@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "container/child.h"
+#include "container/input_queue.h"
 #include "container/log_writer.h"
 #include "container/protocol.h"
 #include "core/fd.h"
@@ -19,8 +20,9 @@ namespace tare::container {
 
 class LauncherLoop {
  public:
-  /// `socket_path` empty: `socket` is the one connection, else it listens at that path.
-  LauncherLoop(int socket, std::string socket_path);
+  /// `socket_path` empty: `socket` is the one connection, else it listens at that path. From then on the process has no mounts of the
+  /// host's but those that lead to it and to `state`: leave_mounts().
+  LauncherLoop(int socket, std::string socket_path, const std::string& state);
   ~LauncherLoop();
   /// Returns the exit code of the program.
   int run();
@@ -38,9 +40,14 @@ class LauncherLoop {
     int asked_by = -1;  // connection that waits for the start; -1 when it is answered or gone
     std::int64_t launched = 0;
     std::int64_t executed = 0;  // 0 while it has not
+    int parked_by = -1;         // connection that has it wait before its execve; -1 when it does not
     Fd report;
-    Fd out;
+    Fd terminal;  // with a terminal that is ours: the socket through which its master comes
+    Fd out;       // of a terminal: its master
     Fd err;
+    InputQueue input;
+    std::uint64_t input_told = 0;    // how much of it the agent knows to be taken
+    int input_watched = -1;          // descriptor
     std::unique_ptr<LogWriter> log;  // null with a plan that brought descriptors
     bool log_open = false;           // a stream may bring more
     std::uint64_t log_told = 0;      // size of the last notice
@@ -58,6 +65,7 @@ class LauncherLoop {
   void accept_connection();
   void greet(Connection& connection);
   void drop(int connection);
+  void discard(const std::string& key);
   void send(int connection, std::string message);
   void send_all(const std::string& message);
   void flush(Connection& connection);
@@ -65,7 +73,13 @@ class LauncherLoop {
   void obey(int connection, std::string_view message, std::vector<Fd> fds);
 
   void start(int connection, const StartRequest& request, std::vector<Fd> fds);
+  /// The child's ends; ours to close after the clone.
+  struct ChildEnds {
+    Fd in, out, err;
+  };
+  void make_streams(Process& process, ChildSetup& setup, ChildEnds& ends);
   void launch(Process& process, const StartRequest& request, const std::vector<Fd>& fds);
+  void go(int connection, const Go& request);
   void signal(int connection, const SignalRequest& request);
   void forget(const Forget& request);
   void erase(const std::string& key);
@@ -76,11 +90,21 @@ class LauncherLoop {
   void tell_log(Process& process);
   void log_read(const LogRead& message);
   void hold_streams(Process& process, bool held);
+  void take_terminal(Process& process);
+  void feed(int connection, const Feed& message);
+  void write_input(Process& process);
+  void watch_input(Process& process);
+  void unwatch_input(Process& process);
+  void close_input(Process& process);
+  void tell_input(Process& process);
+  void resize(const Resize& message);
   void reap();
   void end(Process& process);
   void end_everything();
   bool idle() const;
   bool unreachable() const;
+
+  Fd init_;  // our own program, for PID 1 of who asks for one
 
   Fd epoll_;
   Fd signals_;
@@ -89,7 +113,7 @@ class LauncherLoop {
   Fd null_;
   std::map<int, Connection> connections_;
   Processes processes_;
-  std::map<int, std::pair<Process*, std::uint32_t>> streams_;  // descriptor → whose, and which: 0 report, 1 out, 2 err
+  std::map<int, std::pair<Process*, std::uint32_t>> streams_;  // descriptor → whose, and which: 0 report, 1 out, 2 err, 3 input
   bool ending_ = false;
 };
 

@@ -2,22 +2,29 @@
 // tare-launcher: the parent of every metal and container workload of this host. One small single-threaded process that outlives the
 // agent: it starts (clone3), reaps, appends output to log files, and keeps exit codes until somebody has seen them.
 //
-//   tare-launcher --listen PATH   standard input is the listening socket at PATH; ends when nothing runs and nobody is connected
-//   tare-launcher --private       standard input is the one connection; ends, and ends all it started, when that closes
+//   tare-launcher --listen PATH STATE   standard input is the listening socket at PATH; ends when nothing runs and nobody is connected
+//   tare-launcher --private STATE       standard input is the one connection; ends, and ends all it started, when that closes
+//
+// STATE is the directory with the instances that it may be asked for.
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <string_view>
 
+#include "container/child.h"
 #include "container/launcher_loop.h"
+#include "container/pid_one.h"
 
 namespace {
 
@@ -53,14 +60,35 @@ int take_socket() {
   return socket;
 }
 
+/// What wakes us is a mark that we have to take the time of. A short slice lets us run at once where the processor is shared with the
+/// workload that we have just started, and gives us no more of it than our fair part. Linux 6.12; older kernels know no slices. Not for
+/// our children.
+void run_promptly() {
+  constexpr std::uint64_t kLeastSlice = 100'000;  // nanoseconds
+  // sched_attr of <linux/sched/types.h>, which no program can have beside <sched.h>.
+  struct {
+    std::uint32_t size, policy;
+    std::uint64_t flags;
+    std::int32_t nice;
+    std::uint32_t priority;
+    std::uint64_t runtime, deadline, period;
+  } attributes{};
+  attributes.size = sizeof attributes;
+  attributes.flags = SCHED_FLAG_RESET_ON_FORK;
+  attributes.runtime = kLeastSlice;
+  syscall(SYS_sched_setattr, 0, &attributes, 0U);
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
-  const bool listens = count == 3 && std::string_view(arguments[1]) == "--listen";
-  const bool is_private = count == 2 && std::string_view(arguments[1]) == "--private";
+  if (count > 2 && std::string_view(arguments[0]) == tare::container::kPidOneName) return tare::container::run_pid_one(arguments);
+  const bool listens = count == 4 && std::string_view(arguments[1]) == "--listen";
+  const bool is_private = count == 3 && std::string_view(arguments[1]) == "--private";
   if (!listens && !is_private) {
-    std::fputs("tare-launcher is started by tare; usage: tare-launcher --listen PATH | --private, with a socket as standard input\n",
-               stderr);
+    std::fputs(
+        "tare-launcher is started by tare; usage: tare-launcher --listen PATH STATE | --private STATE, with a socket as standard input\n",
+        stderr);
     return 2;
   }
   if (!is_sealed()) {
@@ -73,6 +101,7 @@ int main(int count, char** arguments) {
   if (socket < 0) return 2;
   signal(SIGPIPE, SIG_IGN);
   prctl(PR_SET_NAME, "tare-launcher");
+  run_promptly();
   prctl(PR_SET_CHILD_SUBREAPER, 1);  // what a metal workload leaves behind stays below us, where it can be found and ended
-  return tare::container::LauncherLoop(socket, is_private ? "" : arguments[2]).run();
+  return tare::container::LauncherLoop(socket, is_private ? "" : arguments[2], arguments[count - 1]).run();
 }

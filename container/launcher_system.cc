@@ -5,42 +5,22 @@
 #include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 
 namespace tare::container {
-
-Received receive_message(int socket, std::string& message, std::vector<Fd>& fds) {
-  const ssize_t size = recv(socket, nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-  if (size < 0) return errno == EAGAIN || errno == EINTR ? Received::nothing : Received::end;
-  if (size == 0 || static_cast<std::size_t>(size) > kLargestMessage) return Received::end;
-  message.resize(static_cast<std::size_t>(size));
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMostDescriptors)];
-  iovec part{message.data(), message.size()};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof control;
-  if (recvmsg(socket, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != size) return Received::end;
-  for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    for (std::size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-      fds.emplace_back(fd);
-    }
-  }
-  return Received::message;
-}
 
 bool has_low_oom_score() {
   static const bool low = [] {
@@ -49,6 +29,53 @@ bool has_low_oom_score() {
     return read(file.get(), text, sizeof text - 1) > 0 && text[0] == '-';
   }();
   return low;
+}
+
+namespace {
+
+/// Mount points with the escapes of mountinfo undone (proc_pid_mountinfo(5)): "\\040" is a space.
+std::vector<std::string> mount_points() {
+  std::vector<std::string> points;
+  FILE* table = std::fopen("/proc/self/mountinfo", "re");
+  if (table == nullptr) return points;
+  char* line = nullptr;
+  std::size_t size = 0;
+  while (getline(&line, &size, table) > 0) {
+    char escaped[PATH_MAX];
+    if (std::sscanf(line, "%*s %*s %*s %*s %4095s", escaped) != 1) continue;
+    std::string point;
+    for (const char* c = escaped; *c != '\0'; ++c) {
+      unsigned value = 0;
+      if (*c == '\\' && std::sscanf(c + 1, "%3o", &value) == 1) c += 3;
+      point += value != 0 ? static_cast<char>(value) : *c;
+    }
+    points.push_back(std::move(point));
+  }
+  std::free(line);
+  std::fclose(table);
+  return points;
+}
+
+bool leads_to(const std::string& from, const std::string& to) {
+  return from == "/" || to == from || (to.starts_with(from) && to[from.size()] == '/');
+}
+
+}  // namespace
+
+void leave_mounts(const std::vector<std::string>& needed) {
+  std::vector<std::string> paths = needed;
+  for (const std::string& path : needed) {
+    char real[PATH_MAX];  // what is behind links is needed as well
+    if (realpath(path.c_str(), real) != nullptr) paths.emplace_back(real);
+  }
+  if (unshare(CLONE_NEWNS) != 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return;
+  const std::vector<std::string> points = mount_points();
+  for (auto point = points.rbegin(); point != points.rend(); ++point) {
+    const bool is_needed = std::any_of(paths.begin(), paths.end(), [&](const std::string& path) {
+      return leads_to(*point, path) || leads_to(path, *point);  // a disk of its own for what lies in there
+    });
+    if (!is_needed && *point != "/proc" && *point != "/sys") umount2(point->c_str(), MNT_DETACH);
+  }
 }
 
 std::int64_t monotonic_now() {
@@ -63,6 +90,20 @@ std::pair<Fd, Fd> make_pipe() {
   std::pair<Fd, Fd> pipe{Fd(ends[0]), Fd(ends[1])};
   fcntl(ends[0], F_SETFL, O_NONBLOCK);
   return pipe;
+}
+
+std::pair<Fd, Fd> make_socket_pair() {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends) != 0) throw LaunchFailure{"make a socket", errno, ""};
+  return {Fd(ends[0]), Fd(ends[1])};
+}
+
+std::pair<Fd, Fd> make_channel() {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) throw LaunchFailure{"make a channel", errno, ""};
+  std::pair<Fd, Fd> channel{Fd(ends[0]), Fd(ends[1])};
+  fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  return channel;
 }
 
 Fd open_log(const std::string& path) {
@@ -109,6 +150,50 @@ class ChildrenNamespace {
 
 }  // namespace
 
+void give_streams(const ChildSetup& setup) {
+  const ProcessAttributes& user = setup.plan.attributes;
+  const std::uint32_t first = setup.plan.isolation.first_id;
+  for (const int stream : {setup.out, setup.err, setup.plan.open_stdin ? setup.in : -1}) {
+    if (stream >= 0 && fchown(stream, first + user.uid, first + user.gid) != 0) throw LaunchFailure{"streams", errno, ""};
+  }
+}
+
+namespace {
+
+struct Birth {
+  const ChildSetup& setup;
+  clone_args arguments;
+  long pid = -1;
+  int error = 0;
+};
+
+/// A process of a moment, with the launcher's memory: the launcher itself could not come back from a user namespace. The child's parent
+/// is the launcher.
+int bear_in_user_namespace(void* argument) {
+  auto& birth = *static_cast<Birth*>(argument);
+  privileges::raise_limits(birth.setup.plan.attributes);
+  if (setns(birth.setup.userns, CLONE_NEWUSER) == 0) {
+    birth.pid = syscall(SYS_clone3, &birth.arguments, sizeof birth.arguments);
+    if (birth.pid == 0) become_workload(birth.setup);
+  }
+  birth.error = errno;
+  _exit(0);
+}
+
+long clone_in_user_namespace(const ChildSetup& setup, const clone_args& arguments) {
+  alignas(16) static char stack[64 * 1024];  // the child's too, as a copy
+  Birth birth{setup, arguments};
+  birth.arguments.flags |= CLONE_PARENT;
+  birth.arguments.exit_signal = 0;  // with CLONE_PARENT it is that of the process of a moment
+  const pid_t moment = clone(bear_in_user_namespace, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &birth);
+  if (moment < 0) return -1;
+  while (wait4(moment, nullptr, 0, nullptr) < 0 && errno == EINTR) continue;
+  errno = birth.error;
+  return birth.pid;
+}
+
+}  // namespace
+
 pid_t clone_child(const ChildSetup& setup, int cgroup_directory) {
   clone_args arguments{};
   arguments.flags = clone_flags(setup.plan, setup.netns >= 0);
@@ -118,7 +203,8 @@ pid_t clone_child(const ChildSetup& setup, int cgroup_directory) {
     arguments.cgroup = static_cast<__u64>(cgroup_directory);
   }
   const ChildrenNamespace space(setup.join, setup.join >= 0 && setup.plan.isolation.pid);
-  const long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
+  const bool own_ids = setup.userns >= 0 && setup.join < 0;
+  const long pid = own_ids ? clone_in_user_namespace(setup, arguments) : syscall(SYS_clone3, &arguments, sizeof arguments);
   if (pid == 0) become_workload(setup);
   if (pid < 0) throw LaunchFailure{"clone", errno, ""};
   return static_cast<pid_t>(pid);

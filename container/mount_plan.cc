@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "core/mount_rules.h"
+
 namespace tare::container {
 namespace {
 
@@ -58,8 +60,10 @@ MountPlan mount_plan(const Isolation& isolation, const Workload& workload, const
   MountPlan plan;
   if (isolation.own_kernel_views) {
     add_own_views(plan);
+    // Who is root of a user namespace alone makes no device nodes, and opens none that lie in a file system of its own.
+    for (MountStep& step : plan.views) step.tree = isolation.has_own_ids() && step.target == "/dev";
   } else {
-    for (const char* path : {"/proc", "/sys", "/dev"}) plan.views.push_back(view("", path, path, kTree));
+    for (const char* path : {"/proc", "/sys", "/dev"}) plan.views.push_back({"", path, path, kTree, "", true});
   }
   // A host's /dev, as metal has it, holds them already.
   if (isolation.own_kernel_views) add_devices(plan, devices);
@@ -67,10 +71,8 @@ MountPlan mount_plan(const Isolation& isolation, const Workload& workload, const
     std::erase_if(plan.views, [&](const MountStep& step) { return step.target == mount.target; });
     plan.mounts.push_back(step_of(mount, volumes));
   }
-  // A parent first, or it would hide its child.
-  std::stable_sort(plan.mounts.begin(), plan.mounts.end(), [](const MountStep& a, const MountStep& b) {
-    return std::count(a.target.begin(), a.target.end(), '/') < std::count(b.target.begin(), b.target.end(), '/');
-  });
+  std::stable_sort(plan.mounts.begin(), plan.mounts.end(),
+                   [](const MountStep& a, const MountStep& b) { return is_mounted_before(a.target, b.target); });
   plan.read_only_root = workload.read_only_root;
   return plan;
 }

@@ -11,8 +11,9 @@
 
 namespace tare::container {
 
-/// One mount. Either a new file system (`type`), or a tree of the host: `tree` ones come along as descriptors in the plan's order,
-/// mounted nowhere and with their flags set; the others are bound by the child itself.
+/// One mount. Either a new file system (`type`), or a tree of the host. `tree` ones come along as descriptors in the plan's order, views
+/// first, mounted nowhere and with their flags set: those of the host, and a /dev that the child may not fill itself. The others are made
+/// or bound by the child.
 struct MountStep {
   std::string type;         // "proc"; empty: a tree of the host
   std::string source;       // the mount table's name for a new file system; else the path on the host

@@ -7,9 +7,13 @@
 #include <sys/sysmacros.h>
 
 #include <cerrno>
+#include <sstream>
 
+#include "container/user_namespace.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/id_range.h"
+#include "core/mount_sources.h"
 
 namespace tare::container {
 namespace {
@@ -19,33 +23,43 @@ namespace {
   throw Error(code_of_errno(error), who + ": mount " + step.target + ": " + errno_text(action + " " + step.source, error), hint);
 }
 
-bool same(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
+MountSource source_of(const MountStep& step) {
+  return {step.source, step.target, (step.flags & MS_RDONLY) != 0, (step.flags & MS_NOSUID) == 0, (step.flags & MS_NODEV) == 0};
+}
 
-/// Who holds the agent's socket is root on this host; by inode, because a path can be written in many ways.
-void refuse_our_own(int tree, const MountStep& step, const Paths& paths, const std::string& who) {
-  struct stat source {};
-  if (::fstat(tree, &source) != 0) fail(who, step, "look at");
-  for (const auto& ours : {paths.state, paths.run, paths.instances(), paths.images(), paths.socket(), paths.run / "launcher.sock"}) {
-    struct stat status {};
-    if (::stat(ours.c_str(), &status) != 0 || !same(status, source)) continue;
-    throw Error(Code::invalid, who + ": mount " + step.target + ": " + step.source + " is tare's own",
-                "give the workload another directory");
+/// A /dev with its device nodes, owned by `owner`; a file system of the host's, in which they work.
+Fd make_dev(const MountStep& step, const MountPlan& plan, std::uint32_t owner, const std::string& who) {
+  const auto check = [&](long result) {
+    if (result < 0) fail(who, step, "make", errno == EPERM ? "run tare as root" : "");
+  };
+  const Fd context(::fsopen(step.type.c_str(), FSOPEN_CLOEXEC));
+  check(context.get());
+  const auto set = [&](const char* key, const std::string& value) {
+    check(::fsconfig(context.get(), FSCONFIG_SET_STRING, key, value.c_str(), 0));
+  };
+  set("source", step.source);
+  std::istringstream options(step.options);
+  for (std::string option; std::getline(options, option, ',');) {
+    set(option.substr(0, option.find('=')).c_str(), option.substr(option.find('=') + 1));
   }
-}
-
-void set_attributes(int tree, const MountStep& step, const std::string& who) {
-  mount_attr attributes{};
-  if ((step.flags & MS_RDONLY) != 0) attributes.attr_set |= MOUNT_ATTR_RDONLY;
-  if ((step.flags & MS_NOSUID) != 0) attributes.attr_set |= MOUNT_ATTR_NOSUID;
-  if ((step.flags & MS_NODEV) != 0) attributes.attr_set |= MOUNT_ATTR_NODEV;
-  attributes.propagation = MS_PRIVATE;
-  if (::mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0) fail(who, step, "set attributes of");
-}
-
-void make_volume(const MountStep& step, const Paths& paths, const std::string& who) {
-  // Nobody but root passes: a volume may hold what a workload's root has made set-user-ID.
-  if (::mkdir(paths.volumes().c_str(), 0700) != 0 && errno != EEXIST) fail(who, step, "make");
-  if (::mkdir(step.source.c_str(), 0755) != 0 && errno != EEXIST) fail(who, step, "make");
+  set("uid", std::to_string(owner));
+  set("gid", std::to_string(owner));
+  check(::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0));
+  Fd dev(::fsmount(context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME));
+  check(dev.get());
+  for (const DeviceNode& device : plan.devices) {
+    const std::string path = device.path.substr(std::string_view("/dev/").size());
+    for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {  // /dev/net/tun
+      const std::string directory = path.substr(0, slash);
+      if (::mkdirat(dev.get(), directory.c_str(), 0755) != 0 && errno != EEXIST) check(-1);
+      check(::fchownat(dev.get(), directory.c_str(), owner, owner, 0));
+    }
+    check(::mknodat(dev.get(), path.c_str(), device.mode, makedev(device.major, device.minor)));
+    check(::fchmodat(dev.get(), path.c_str(), device.mode & 07777, 0));  // this process has a umask
+    const auto mapped = [&](std::uint32_t id) { return owner + (id < kIdsEach ? id : 0); };
+    check(::fchownat(dev.get(), path.c_str(), mapped(device.uid), mapped(device.gid), AT_SYMLINK_NOFOLLOW));
+  }
+  return dev;
 }
 
 }  // namespace
@@ -67,15 +81,16 @@ std::vector<DeviceNode> host_devices(const Workload& workload, const std::string
   return devices;
 }
 
-std::vector<Fd> open_trees(const MountPlan& plan, const Paths& paths, const std::string& who) {
+std::vector<Fd> open_trees(const MountPlan& plan, const Paths& paths, const std::string& who, const OwnIds& ids) {
   std::vector<Fd> trees;
+  for (const MountStep& step : plan.views) {
+    if (!step.tree) continue;
+    trees.push_back(step.type.empty() ? open_source(source_of(step), who) : make_dev(step, plan, ids.first, who));
+  }
   for (const MountStep& step : plan.mounts) {
     if (!step.tree) continue;
-    if (step.source.starts_with(std::filesystem::absolute(paths.volumes()).string() + "/")) make_volume(step, paths, who);
-    Fd tree(::open_tree(AT_FDCWD, step.source.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
-    if (!tree) fail(who, step, "open", errno == ENOENT ? "make it on the host first" : "");
-    refuse_our_own(tree.get(), step, paths, who);
-    set_attributes(tree.get(), step, who);
+    Fd tree = open_requested_source(source_of(step), paths, who);
+    if (ids.user_namespace >= 0) map_ids(tree.get(), ids.user_namespace, AT_RECURSIVE, step.source);
     trees.push_back(std::move(tree));
   }
   return trees;

@@ -81,10 +81,19 @@ void mount_on(int target, const char* source, const char* type, unsigned long fl
   report.check(mount(source, ".", type, flags, options), path);
 }
 
-void mount_views(const ChildSetup& setup, StepReport& report) {
+int next_tree(const ChildSetup& setup, std::size_t& next, const char* path, StepReport& report) {
+  if (next == setup.trees.size()) report.fail(EBADMSG, path);
+  return setup.trees[next++];
+}
+
+void mount_views(const ChildSetup& setup, std::size_t& next, StepReport& report) {
   for (const MountStep& step : setup.plan.mounts.views) {
     const char* path = step.target.c_str();
     const Fd target = open_target(setup.root, path, true, kNoLinks, report);
+    if (step.tree) {
+      attach(next_tree(setup, next, path, report), target.get(), path, report);
+      continue;
+    }
     mount_on(target.get(), step.source.c_str(), step.type.empty() ? nullptr : step.type.c_str(), step.flags, step.options.c_str(), path,
              report);
   }
@@ -106,7 +115,9 @@ void make_devices(const ChildSetup& setup, StepReport& report) {
   if (plan.devices.empty()) return;
   const Fd dev = open_below(setup.root, "/dev", O_DIRECTORY, kNoLinks);
   report.check(dev.get(), "/dev");
+  const bool are_there = setup.plan.isolation.has_own_ids();  // in the tree that came along
   for (const DeviceNode& device : plan.devices) {
+    if (are_there) break;
     const char* path = device.path.c_str();
     const char* name = path + std::strlen("/dev/");
     Fd parent;
@@ -125,11 +136,12 @@ void make_devices(const ChildSetup& setup, StepReport& report) {
   }
   if (!plan.device_links) return;
   for (const LinkRow& row : kLinks) report.check(symlinkat(row.target, dev.get(), row.name), row.name);
+  // As runc has it; what it leads to is masked.
+  if (access("/proc/kcore", F_OK) == 0) report.check(symlinkat("/proc/kcore", dev.get(), "core"), "core");
 }
 
 /// What the workload asked for. A directory goes over a directory and a file over a file, made when it is missing.
-void mount_requested(const ChildSetup& setup, StepReport& report) {
-  std::size_t next = 0;
+void mount_requested(const ChildSetup& setup, std::size_t& next, StepReport& report) {
   for (const MountStep& step : setup.plan.mounts.mounts) {
     const char* path = step.target.c_str();
     if (!step.tree) {
@@ -137,8 +149,7 @@ void mount_requested(const ChildSetup& setup, StepReport& report) {
       mount_on(target.get(), step.source.c_str(), step.type.c_str(), step.flags, step.options.c_str(), path, report);
       continue;
     }
-    if (next == setup.trees.size()) report.fail(EBADMSG, path);
-    const int tree = setup.trees[next++];
+    const int tree = next_tree(setup, next, path, report);
     struct stat status {};
     report.check(fstat(tree, &status), path);
     const Fd target = open_target(setup.root, path, S_ISDIR(status.st_mode), kLinksInside, report);
@@ -219,19 +230,26 @@ void pivot(const ChildSetup& setup, StepReport& report) {
 
 }  // namespace
 
-void in_child(const ChildSetup& setup, StepReport& report) {
+int in_child(const ChildSetup& setup, StepReport& report) {
   const Plan& plan = setup.plan;
+  int terminal = -1;
   umask(0);
   report.at("make mounts private");
   report.check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr));
   report.at("attach root file system");
   report.check(move_mount(setup.root, "", AT_FDCWD, plan.root.c_str(), MOVE_MOUNT_F_EMPTY_PATH), plan.root.c_str());
+  report.at("user namespace");
+  if (plan.isolation.has_own_ids()) privileges::become_root_of_namespace(report);
   report.at("mount");
-  mount_views(setup, report);
+  std::size_t next = 0;
+  mount_views(setup, next, report);
   report.at("make devices");
   make_devices(setup, report);
+  report.at("terminal");
+  if (plan.tty) terminal = terminal::open(setup, setup.root, report);
+  if (plan.tty && plan.mounts.device_links) terminal::bind_console(terminal, setup.root, report);
   report.at("mount");
-  mount_requested(setup, report);
+  mount_requested(setup, next, report);
   report.at("read-only root");
   if (plan.mounts.read_only_root) make_root_read_only(setup, report);
   report.at("read-only paths");
@@ -241,6 +259,7 @@ void in_child(const ChildSetup& setup, StepReport& report) {
   for (const std::string& path : plan.isolation.masked) cover.hide(path.c_str());
   report.at("pivot root");
   pivot(setup, report);
+  return terminal;
 }
 
 }  // namespace tare::container::mounts

@@ -21,6 +21,8 @@ struct NativeParts {
   std::shared_ptr<ControlGroups> groups;
   std::shared_ptr<image::Store> images;
   std::string bridge_range = {};  // of tare0; empty: one that is free
+  bool keeps_bridge = false;      // bridge::Settings::keep
+  std::size_t parked = 8;         // what waits for workloads that are not started cold: so many for each shape of workload
 };
 
 /// Thread-safe. Its instances keep the parts alive.

@@ -12,63 +12,17 @@
 #include <thread>
 
 #include "container/attributes.h"
+#include "container/native_exec.h"
 #include "container/seccomp_program.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/link_removal.h"
+#include "image/user.h"
 
 namespace tare::container {
 namespace {
 
 using namespace std::chrono_literals;
-
-/// A new network namespace, made by a thread that ends in it; the descriptor keeps it.
-Fd new_network_namespace() {
-  Fd fd;
-  std::exception_ptr failure;
-  std::thread([&] {
-    try {
-      fd = become_network_namespace();
-    } catch (...) {
-      failure = std::current_exception();
-    }
-  }).join();
-  if (failure) std::rethrow_exception(failure);
-  return fd;
-}
-
-struct Pipe {
-  Fd read;
-  Fd write;
-};
-
-Pipe make_pipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("pipe");
-  return {Fd(ends[0]), Fd(ends[1])};
-}
-
-/// Appends what is there; false at the end of the stream.
-bool read_some(int fd, std::string& text) {
-  char buffer[16 * 1024];
-  const ssize_t count = ::read(fd, buffer, sizeof buffer);
-  if (count > 0) text.append(buffer, static_cast<std::size_t>(count));
-  return count > 0 || (count < 0 && errno == EINTR);
-}
-
-/// Reads both streams until they end, or until the process has ended and nothing more is there (a descendant may hold them).
-/// False when the deadline passes first.
-bool collect(NativeProcess& process, Fd out, Fd err, ExecResult& result, Deadline deadline) {
-  while (out || err) {
-    if (deadline.passed()) return false;
-    pollfd streams[2] = {{out.get(), POLLIN, 0}, {err.get(), POLLIN, 0}};
-    const bool over = process.wait(Deadline::in(0ns)).has_value();
-    const int ready = ::poll(streams, 2, over ? 0 : static_cast<int>(std::min<std::int64_t>(deadline.left() / 1ms + 1, 20)));
-    if (ready == 0 && over) return true;
-    if (streams[0].revents != 0 && !read_some(out.get(), result.out)) out.reset();
-    if (streams[1].revents != 0 && !read_some(err.get(), result.err)) err.reset();
-  }
-  return process.wait(deadline).has_value();
-}
 
 /// Nothing when the link is gone: that of an adopted instance ends with its process.
 std::optional<netlink::Counters> counters_of(const std::string& interface) {
@@ -81,14 +35,37 @@ std::optional<netlink::Counters> counters_of(const std::string& interface) {
 
 }  // namespace
 
-Fd become_network_namespace() {
-  if (::unshare(CLONE_NEWNET) != 0) throw_errno("network namespace", "run tare as root");
+Fd become_network_namespace(Fd made) {
+  if ((made ? ::setns(made.get(), CLONE_NEWNET) : ::unshare(CLONE_NEWNET)) != 0) throw_errno("network namespace", "run tare as root");
   netlink::set_loopback_up();
+  if (made) return made;
   return open_file("/proc/thread-self/ns/net", O_RDONLY);
 }
 
-InstanceLink::InstanceLink(const std::string& instance_id, const std::string& lock_file)
-    : host_name_(netlink::interface_name(instance_id, 'h')), netns_(new_network_namespace()) {
+Fd make_network_namespace() {
+  const Fd before = open_file("/proc/thread-self/ns/net", O_RDONLY);
+  if (::unshare(CLONE_NEWNET) != 0) throw_errno("network namespace", "run tare as root");
+  Fd made = open_file("/proc/thread-self/ns/net", O_RDONLY);
+  if (::setns(before.get(), CLONE_NEWNET) != 0) throw_errno("leave a network namespace");
+  return made;
+}
+
+Fd new_network_namespace(Fd made) {
+  Fd fd;
+  std::exception_ptr failure;
+  std::thread([&] {
+    try {
+      fd = become_network_namespace(std::move(made));
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }).join();
+  if (failure) std::rethrow_exception(failure);
+  return fd;
+}
+
+InstanceLink::InstanceLink(const std::string& instance_id, const std::string& lock_file, Fd netns)
+    : host_name_(netlink::interface_name(instance_id, 'h')), netns_(new_network_namespace(std::move(netns))) {
   netlink::create_veth(host_name_, "eth0", netns_.get());
   try {
     subnet_ = netlink::claim_subnet(host_name_, lock_file);
@@ -111,13 +88,14 @@ InstanceLink::~InstanceLink() {
 }
 
 // Explicitly, not by the namespace's death: the kernel clears dead namespaces some time later.
-void InstanceLink::remove() { netlink::remove_link(host_name_); }
+void InstanceLink::remove() { rtnl::remove_links({host_name_}); }
 
 NativeInstance::NativeInstance(std::string id, std::string who, std::string address, Plan plan, NativeResources resources,
                                std::shared_ptr<NativeProcess> process, Timeline& timeline)
     : id_(std::move(id)),
       who_(std::move(who)),
       address_(std::move(address)),
+      started_as_(resources.started_as),
       plan_(std::move(plan)),
       timeline_(timeline),
       launcher_(resources.launcher),
@@ -146,6 +124,7 @@ void NativeInstance::leave() {
   resources_->group->leave();
   if (resources_->link) resources_->link->leave();
   if (resources_->place) resources_->place->leave_behind();
+  if (resources_->ids) resources_->ids->leave();
   resources_->directory.release();
   left_ = true;
 }
@@ -201,7 +180,7 @@ Usage NativeInstance::usage() const {
 
 std::map<std::string, std::string> NativeInstance::protections() const {
   auto all = plan_.isolation.protections();
-  all["user"] = plan_.attributes.uid == 0 ? "root" : text_of_user(plan_.attributes);
+  all["user"] = text_of_user(plan_.attributes);
   const std::lock_guard lock(mutex_);
   if (resources_ && resources_->place) all.merge(bridge::description(resources_->place->place()));
   if (resources_ && !resources_->resolver_note.empty()) all["name_servers"] = resources_->resolver_note;
@@ -276,40 +255,58 @@ class NativeInstance::RunningExec {
   const std::string key_;
 };
 
-ExecResult NativeInstance::exec(const std::vector<std::string>& command, Deadline deadline) {
-  if (command.empty()) throw Error(Code::invalid, who_ + ": exec without a command");
-  if (state_ != State::running) throw Error(Code::conflict, who_ + " is not running");
+Plan NativeInstance::plan_of(const ExecRequest& request) {
   Plan plan = plan_;
   plan.key = id_ + "/exec-" + std::to_string(next_exec_++);
   plan.join = id_;
-  plan.arguments = command;
-  plan.program = command[0];
+  plan.arguments = request.command;
+  plan.program = request.command[0];
   plan.log.clear();
-  Pipe out = make_pipe();
-  Pipe err = make_pipe();
+  plan.open_stdin = request.open_stdin;
+  plan.tty = request.tty;
+  plan.rows = request.terminal.rows;
+  plan.columns = request.terminal.columns;
+  plan.init = false;
+  if (!request.working_directory.empty()) plan.working_directory = request.working_directory;
+  const auto set = [&](const std::string& entry) {
+    std::erase_if(plan.environment,
+                  [&](const std::string& old) { return old.substr(0, old.find('=')) == entry.substr(0, entry.find('=')); });
+    plan.environment.push_back(entry);
+  };
+  if (request.tty) set("TERM=xterm");
+  if (!request.user.empty()) {  // as its files are now: the image may have got users since
+    const image::User user = image::resolve_user({"/proc/" + std::to_string(process_->pid()) + "/root"}, request.user);
+    plan.attributes.uid = user.uid;
+    plan.attributes.gid = user.gid;
+    plan.attributes.groups = user.groups;
+    set("HOME=" + (user.home.empty() ? "/" : user.home));
+  }
+  for (const std::string& entry : request.environment) set(entry);
+  return plan;
+}
+
+std::unique_ptr<Exec> NativeInstance::start_exec(const ExecRequest& request, Deadline deadline) {
+  if (request.command.empty()) throw Error(Code::invalid, who_ + ": exec without a command");
+  if (state_ != State::running) throw Error(Code::conflict, who_ + " is not running");
+  const Plan plan = plan_of(request);
+  ExecStreams streams(request);
   const GroupFds group = group_fds();
   PlanFds fds;
   for (const Fd& task : group.tasks) fds.tasks.push_back(task.get());
   fds.cgroup_directory = group.directory.get();
   fds.seccomp = seccomp_file(plan.isolation);
-  fds.out = out.write.get();
-  fds.err = err.write.get();
-  Launcher& launcher = *launcher_;
-  const RunningExec running(*this, plan.key);
-  const auto process = launcher.start(plan, fds, who_ + ": exec", deadline);
-  out.write.reset();
-  err.write.reset();
-  ExecResult result;
-  const bool in_time = collect(*process, std::move(out.read), std::move(err.read), result, deadline);
-  if (!in_time && !process->wait(Deadline::in(0ns))) {
-    launcher.signal(plan.key, SIGKILL);
-    process->wait(Deadline::in(5s));
+  streams.give(fds);
+  auto running = std::make_shared<RunningExec>(*this, plan.key);
+  auto process = launcher_->start(plan, fds, who_ + ": exec", deadline);
+  try {
+    streams.started(who_ + ": exec");
+  } catch (const Error&) {
+    launcher_->signal(plan.key, SIGKILL);
+    launcher_->forget(plan.key);
+    throw;
   }
-  const auto end = process->wait(Deadline::in(0ns));
-  launcher.forget(plan.key);
-  if (!in_time || !end) throw Error(Code::timeout, who_ + ": exec of '" + command[0] + "' did not end in time; it was killed");
-  result.exit = end->exit;
-  return result;
+  return std::make_unique<NativeExec>(who_ + ": exec", launcher_, std::move(process), std::move(streams), plan.tty || plan.open_stdin,
+                                      std::move(running));
 }
 
 Exit NativeInstance::stop(std::chrono::nanoseconds grace) {
@@ -356,11 +353,14 @@ void NativeInstance::remove_all() {
   launcher_->forget(id_);
   process_->finish_log();
   const std::lock_guard lock(mutex_);
+  const auto after = std::move(resources_->after);  // not before `removed` is marked
+  const Fd root = std::move(resources_->root);
   if (resources_->link) resources_->link->remove();
   resources_->link.reset();
   if (resources_->place) resources_->place->remove();
   resources_->place.reset();
   resources_->group.reset();
+  resources_->ids.reset();
   resources_->directory.remove();
   resources_.reset();
   state_ = State::removed;

@@ -13,6 +13,7 @@
 #include "core/backend.h"
 #include "core/bridge.h"
 #include "core/control_group.h"
+#include "core/id_range.h"
 #include "core/instance_dir.h"
 #include "core/netlink.h"
 
@@ -22,7 +23,9 @@ namespace tare::container {
 class InstanceLink {
  public:
   /// Makes namespace, veth and addresses. `lock_file` guards the choice of addresses.
-  InstanceLink(const std::string& instance_id, const std::string& lock_file);
+  InstanceLink(const std::string& instance_id, const std::string& lock_file) : InstanceLink(instance_id, lock_file, Fd()) {}
+  /// The same in a network namespace that was made already; without one, a new one.
+  InstanceLink(const std::string& instance_id, const std::string& lock_file, Fd netns);
   InstanceLink(const InstanceLink&) = delete;
   InstanceLink& operator=(const InstanceLink&) = delete;
   ~InstanceLink();
@@ -42,19 +45,30 @@ class InstanceLink {
   bool left_ = false;
 };
 
-/// A network namespace with nothing but its loopback, up. The calling thread is in it from then on, so it is a thread made for this.
-Fd become_network_namespace();
+/// A network namespace, its loopback down. The calling thread may be left in it when this throws, so it is a thread made for this.
+Fd make_network_namespace();
+/// A network namespace with nothing but its loopback, up: a new one, or `made`. The calling thread is in it from then on, so it is a thread
+/// made for this.
+Fd become_network_namespace(Fd made = {});
+/// The same, by a thread that ends in it; the descriptor keeps it.
+Fd new_network_namespace(Fd made = {});
 
 /// What is made before the process; in the order in which it is made, and undone in reverse.
 struct NativeResources {
+  std::shared_ptr<void> after;  // goes when all else is gone: then a pool is filled again. Null for who took from none
+  // The root file system. The kernel writes an overlay's files to the disk when its last user goes. That is not to be the workload, whose
+  // end would wait for it, but this descriptor, when the files are removed.
+  Fd root;
   std::shared_ptr<void> keep;  // the backend's parts, until the last instance is gone
   std::shared_ptr<Launcher> launcher;
   InstanceDir directory;
+  std::optional<IdRange> ids;  // with Userns::automatic
   std::unique_ptr<ControlGroup> group;
   std::unique_ptr<InstanceLink> link;   // absent without Network::link
   std::vector<Fd> ports;                // published ones of the host, held
   std::optional<bridge::Member> place;  // absent without Network::bridge
-  std::string resolver_note;            // which name servers it lacks and why
+  std::string resolver_note = {};       // which name servers it lacks and why
+  Start started_as = Start::cold;
 };
 
 class NativeInstance final : public Instance {
@@ -64,17 +78,20 @@ class NativeInstance final : public Instance {
   ~NativeInstance() override;
 
   const std::string& id() const override { return id_; }
+  Start started_as() const override { return started_as_; }
   State state() const override { return state_.load(); }
   std::string address() const override { return address_; }
   Usage usage() const override;
   const Log& log() const override { return process_->log(); }
+  std::unique_ptr<LogReader> kept_log(std::optional<std::uint64_t> lines) const override { return process_->kept_log(lines); }
+  Input* input() override { return plan_.tty || plan_.open_stdin ? &process_->input() : nullptr; }
   std::map<std::string, std::string> protections() const override;
   std::optional<Exit> wait(Deadline deadline) override;
   void signal(int number) override;
   void pause() override;
   void resume() override;
   void update(const Limits& limits) override;
-  ExecResult exec(const std::vector<std::string>& command, Deadline deadline) override;
+  std::unique_ptr<Exec> start_exec(const ExecRequest& request, Deadline deadline) override;
   Exit stop(std::chrono::nanoseconds grace) override;
   void remove() override;
   void leave() override;
@@ -87,6 +104,7 @@ class NativeInstance final : public Instance {
   std::string id_;
   std::string who_;  // "container 'serve'", for sentences
   std::string address_;
+  const Start started_as_;
   Plan plan_;
   Timeline& timeline_;
   std::atomic<State> state_ = State::running;
@@ -102,6 +120,7 @@ class NativeInstance final : public Instance {
     Fd directory;
   };
   GroupFds group_fds() const;
+  Plan plan_of(const ExecRequest& request);
 
   const std::shared_ptr<Launcher> launcher_;
   mutable std::mutex mutex_;  // resources_ and last_usage_, against remove()

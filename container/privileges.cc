@@ -15,7 +15,7 @@ namespace tare::container::privileges {
 namespace {
 
 void set_limits(const ProcessAttributes& attributes, StepReport& report) {
-  for (const ProcessAttributes::Limit& limit : attributes.limits) {
+  for (const ResourceLimit& limit : attributes.limits) {
     const rlimit64 value{limit.soft, limit.hard};
     if (syscall(SYS_prlimit64, 0, limit.resource, &value, nullptr) == 0) continue;
     const int error = errno;
@@ -26,10 +26,15 @@ void set_limits(const ProcessAttributes& attributes, StepReport& report) {
 }
 
 // With another user than root permitted and effective set become empty here, as Docker has it; the bounding set stays.
-void become_user(const ProcessAttributes& attributes, StepReport& report) {
-  if (attributes.uid != 0) {  // who opens /dev/stdout opens the pipe anew and needs a right to
-    report.check(fchown(STDOUT_FILENO, attributes.uid, attributes.gid), "stdout");
-    report.check(fchown(STDERR_FILENO, attributes.uid, attributes.gid), "stderr");
+void become_user(const Plan& plan, StepReport& report) {
+  const ProcessAttributes& attributes = plan.attributes;
+  // Who opens /dev/stdout opens the pipe anew and needs a right to. A user namespace cannot give away the launcher's pipes: it did so.
+  const bool gives = plan.tty || !plan.isolation.has_own_ids();
+  if (attributes.uid != 0 && gives) {
+    const gid_t group = plan.tty ? static_cast<gid_t>(-1) : attributes.gid;  // a terminal's is tty
+    if (plan.tty || plan.open_stdin) report.check(fchown(STDIN_FILENO, attributes.uid, group), "stdin");
+    report.check(fchown(STDOUT_FILENO, attributes.uid, group), "stdout");
+    report.check(fchown(STDERR_FILENO, attributes.uid, group), "stderr");
   }
   report.check(syscall(SYS_setgroups, attributes.groups.size(), attributes.groups.data()), "groups");
   report.check(syscall(SYS_setresgid, attributes.gid, attributes.gid, attributes.gid), "group");
@@ -57,6 +62,21 @@ void limit_capabilities(std::uint64_t keep, StepReport& report) {
 
 }  // namespace
 
+void raise_limits(const ProcessAttributes& attributes) {
+  for (const ResourceLimit& limit : attributes.limits) {
+    rlimit64 value{};
+    if (syscall(SYS_prlimit64, 0, limit.resource, nullptr, &value) != 0 || value.rlim_max >= limit.hard) continue;
+    value.rlim_max = limit.hard;
+    syscall(SYS_prlimit64, 0, limit.resource, &value, nullptr);
+  }
+}
+
+void become_root_of_namespace(StepReport& report) {
+  report.check(syscall(SYS_setgroups, 0, nullptr), "groups");
+  report.check(syscall(SYS_setresgid, 0, 0, 0), "group");
+  report.check(syscall(SYS_setresuid, 0, 0, 0), "user");
+}
+
 void join_new_keyring(const Plan& plan, StepReport& report) {
   report.at("session keyring");
   if (plan.isolation.own_keyring) report.check(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr));
@@ -69,7 +89,7 @@ void in_child(const Plan& plan, StepReport& report) {
   report.at("capabilities");
   limit_bounding_set(isolation.capabilities, report);
   report.at("user");
-  become_user(plan.attributes, report);
+  become_user(plan, report);
   report.at("capabilities");
   limit_capabilities(isolation.capabilities, report);
   report.at("no new privileges");
