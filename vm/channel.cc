@@ -2,12 +2,13 @@
 #include "vm/channel.h"
 
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+
+#include "vm/unix_address.h"
 
 namespace tare::vm {
 namespace {
@@ -25,14 +26,14 @@ void ClockMap::add(Instant sent, std::int64_t guest_nanoseconds, Instant receive
   offset_ = sent.nanoseconds + round_trip / 2 - guest_nanoseconds;
 }
 
-Channel::Channel(const std::string& path, Callbacks callbacks)
-    : socket_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)), callbacks_(std::move(callbacks)), buffer_(guest::kMaxFrame) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    throw Error(Code::invalid, "channel " + path + ": the path is longer than a socket's may be", "choose a shorter state directory");
-  }
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+Channel::Channel(const std::string& path, Callbacks callbacks, Position position)
+    : socket_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)),
+      callbacks_(std::move(callbacks)),
+      room_(2 * guest::kMaxFrame),
+      parser_(room_, position.received),
+      queued_(position.sent),
+      buffer_(guest::kMaxFrame) {
+  const sockaddr_un address = unix_address(path, "channel");
   if (!socket_ || ::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     throw Error(Code::failed, errno_text("connect to channel " + path));
   }
@@ -118,21 +119,41 @@ void Channel::receive() {
 }
 
 std::string Channel::pump() {
-  std::vector<char> room(2 * guest::kMaxFrame);
-  guest::Parser parser(room);
   for (;;) {
-    const auto space = parser.room();
-    const ssize_t count = ::recv(socket_.get(), space.data(), space.size(), 0);
-    const Instant arrived = Instant::now();
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return "the channel was closed";
-    write_some();  // it is alive: what a deadline left may go now
-    parser.filled(static_cast<std::size_t>(count));
-    guest::Frame frame;
-    guest::Parser::Result result;
-    while ((result = parser.next(frame)) == guest::Parser::Result::frame) callbacks_.frame(frame, arrived);
-    if (result == guest::Parser::Result::corrupt) return std::string("the guest sent nonsense: ") + parser.fault();
+    pollfd readable{socket_.get(), POLLIN, 0};
+    ::poll(&readable, 1, -1);
+    if (std::string why = take_what_came(); !why.empty()) return why;
   }
+}
+
+// Why nothing more can come, or nothing.
+std::string Channel::take_what_came() {
+  const std::lock_guard lock(receiving_);
+  const auto space = parser_.room();
+  const ssize_t count = ::recv(socket_.get(), space.data(), space.size(), MSG_DONTWAIT);
+  const Instant arrived = Instant::now();
+  if (count < 0 && (errno == EINTR || errno == EAGAIN)) return {};
+  if (count <= 0) return "the channel was closed";
+  write_some();  // it is alive: what a deadline left may go now
+  parser_.filled(static_cast<std::size_t>(count));
+  guest::Frame frame;
+  guest::Parser::Result result;
+  while ((result = parser_.next(frame)) == guest::Parser::Result::frame) callbacks_.frame(frame, arrived);
+  if (result == guest::Parser::Result::corrupt) return std::string("the guest sent nonsense: ") + parser_.fault();
+  return {};
+}
+
+std::uint32_t Channel::sent() {
+  const std::lock_guard lock(sending_);
+  return queued_;
+}
+
+std::optional<Position> Channel::settle() {
+  const std::scoped_lock lock(receiving_, sending_);
+  int waiting = 0;
+  const bool read = ::ioctl(socket_.get(), FIONREAD, &waiting) == 0 && waiting == 0;
+  if (!read || !parser_.is_empty() || !outgoing_.empty()) return std::nullopt;
+  return Position{queued_, parser_.expected()};
 }
 
 }  // namespace tare::vm

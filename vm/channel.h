@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -33,6 +34,12 @@ class ClockMap {
   std::int64_t offset_ = 0;
 };
 
+/// Where the numbers of the frames stand in both directions.
+struct Position {
+  std::uint32_t sent = 0;
+  std::uint32_t received = 0;
+};
+
 /// Thread-safe for sending; one thread of its own receives.
 ///
 /// A message is queued and then written without blocking for ever: a guest that hangs does not read. What a deadline leaves in the queue
@@ -46,8 +53,9 @@ class Channel {
   /// What send() waits for a guest to read when it is given no deadline.
   static constexpr std::chrono::seconds kPatience{5};
 
-  /// Connects to the socket on which QEMU listens. What is sent before the guest has opened its port waits there. Throws Error(failed).
-  Channel(const std::string& path, Callbacks callbacks);
+  /// Connects to the socket on which QEMU listens. What is sent before the guest has opened its port waits there. The conversation goes on
+  /// from `position`. Throws Error(failed).
+  Channel(const std::string& path, Callbacks callbacks, Position position = {});
   /// Begins to receive: callbacks come from now on.
   void listen();
   /// Ends the connection and its thread: no callback runs after it. Not from a callback. Idempotent.
@@ -63,6 +71,11 @@ class Channel {
   /// An `argument` or `environment` frame. Throws Error(invalid) when the text is longer than a kernel takes.
   void queue_text(guest::Type type, const std::string& text, std::uint16_t process = 0);
   void queue_setting(guest::Setting::Key key, const std::string& text);
+  /// How many frames were queued so far.
+  std::uint32_t sent();
+  /// Where it stands once all that has come is handled; nothing while part of a frame is on its way in either direction. Not from a
+  /// callback.
+  std::optional<Position> settle();
   /// Returns when all that was queued before is written. Throws Error(timeout) at the deadline, Error(failed) when the guest is gone.
   void flush(Deadline deadline);
 
@@ -81,13 +94,17 @@ class Channel {
  private:
   void receive();
   std::string pump();
+  std::string take_what_came();
   void append(std::size_t size);
   int write_some();
 
   Fd socket_;
   Callbacks callbacks_;
+  std::mutex receiving_;  // held while what has come is handled
+  std::vector<char> room_;
+  guest::Parser parser_;
   std::mutex sending_;  // this and what follows up to the thread
-  std::uint32_t queued_ = 0;
+  std::uint32_t queued_;
   std::uint64_t bytes_queued_ = 0;
   std::uint64_t bytes_written_ = 0;
   std::string outgoing_;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/connection.h"
 
+#include <libvirt/libvirt-qemu.h>
 #include <libvirt/virterror.h>
 #include <sys/prctl.h>
 
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <ctime>
 #include <map>
 #include <utility>
 
@@ -108,14 +110,11 @@ Connection::Connection(const Paths& paths, const std::string& uri) : embedded_(u
   std::string target = uri;
   if (embedded_) {
     fs::create_directories(paths.state);
-    for (int n = 0; !lock_; ++n) {
-      root_ = paths.state / ("libvirt-" + std::to_string(n));
-      lock_ = FileLock::try_lock(paths.state / ("libvirt-" + std::to_string(n) + ".lock"));
-    }
-    fs::create_directories(root_ / "etc");
-    write_file_atomic(root_ / "etc" / "qemu.conf", kQemuConf);
+    root_ = DriverRoot::claim(paths);
+    fs::create_directories(root_->path() / "etc");
+    write_file_atomic(root_->path() / "etc" / "qemu.conf", kQemuConf);
     ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    target = "qemu:///embed?root=" + root_.string();
+    target = "qemu:///embed?root=" + root_->path().string();
   }
   const OrphanReaper reaper(std::chrono::milliseconds(0));
   connect_.reset(virConnectOpen(target.c_str()));
@@ -123,6 +122,8 @@ Connection::Connection(const Paths& paths, const std::string& uri) : embedded_(u
   callback_ = virConnectDomainEventRegisterAny(connect_.get(), nullptr, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
                                                VIR_DOMAIN_EVENT_CALLBACK(&Connection::lifecycle), this, nullptr);
   if (callback_ < 0) throw_libvirt("domain events");
+  // Absent where the driver does not pass QEMU's events on: then nobody knows the moment.
+  running_callback_ = virConnectDomainQemuMonitorEventRegister(connect_.get(), nullptr, "RESUME", &Connection::running, this, nullptr, 0);
 }
 
 Connection::~Connection() {
@@ -130,6 +131,7 @@ Connection::~Connection() {
     std::unique_lock lock(mutex_);
     fewer_.wait_for(lock, std::chrono::seconds(2), [this] { return watchers_.empty(); });
   }
+  if (running_callback_ >= 0) virConnectDomainQemuMonitorEventDeregister(connect_.get(), running_callback_);
   if (callback_ >= 0) virConnectDomainEventDeregisterAny(connect_.get(), callback_);
 }
 
@@ -148,16 +150,26 @@ void Connection::learn_capabilities(const std::string& emulator, const std::stri
   ::free(text);  // NOLINT: libvirt allocates with malloc
 }
 
-Domain Connection::create(const std::string& xml, const std::string& name) {
+Domain Connection::create(const std::string& xml, const std::string& name, bool stopped) {
   const OrphanReaper reaper(std::chrono::milliseconds(500));  // for a QEMU that was upgraded since, or that fails at once
-  Domain domain(virDomainCreateXML(connect_.get(), xml.c_str(), VIR_DOMAIN_NONE));
+  Domain domain(virDomainCreateXML(connect_.get(), xml.c_str(), stopped ? VIR_DOMAIN_START_PAUSED : VIR_DOMAIN_NONE));
   if (!domain) throw_libvirt("domain " + name);
   return domain;
 }
 
+std::string Connection::ask_monitor(virDomain* domain, const std::string& command, const std::string& name, int fd) {
+  char* text = nullptr;
+  const unsigned count = fd < 0 ? 0 : 1;
+  if (virDomainQemuMonitorCommandWithFiles(domain, command.c_str(), count, &fd, nullptr, nullptr, &text, 0) < 0) throw_libvirt(name);
+  std::string answer = text;
+  ::free(text);  // NOLINT: libvirt allocates with malloc
+  if (answer.find("\"error\":") != std::string::npos) throw Error(Code::failed, name + ": QEMU answered " + answer);
+  return answer;
+}
+
 std::optional<int> Connection::emulator_pid(const std::string& name) const {
   if (!embedded_) return process_with_argument("guest=" + name);
-  const auto pid = try_read_number(root_ / "run" / "qemu" / (name + ".pid"));
+  const auto pid = try_read_number(root_->path() / "run" / "qemu" / (name + ".pid"));
   if (!pid) return std::nullopt;
   return static_cast<int>(*pid);
 }
@@ -171,11 +183,34 @@ void Connection::forget(const std::string& name) {
   const std::lock_guard lock(mutex_);
   const auto watcher = watchers_.find(name);
   if (watcher != watchers_.end()) watcher->second = nullptr;
+  running_since_.erase(name);
 }
 
 void Connection::never_started(const std::string& name) {
+  remove_log(name);
   const std::lock_guard lock(mutex_);
   watchers_.erase(name);
+  running_since_.erase(name);
+}
+
+std::optional<Instant> Connection::running_since(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = running_since_.find(name);
+  return found == running_since_.end() ? std::nullopt : std::optional(found->second);
+}
+
+// QEMU stamps its events with the wall clock.
+void Connection::running(virConnectPtr, virDomainPtr domain, const char*, long long seconds, unsigned microseconds, const char*,
+                         void* self) {
+  timespec wall{};
+  ::clock_gettime(CLOCK_REALTIME, &wall);
+  const std::chrono::nanoseconds ago =
+      std::chrono::seconds(wall.tv_sec - seconds) + std::chrono::nanoseconds(wall.tv_nsec) - std::chrono::microseconds(microseconds);
+  const Instant at = Instant::now() + -ago;
+  auto& connection = *static_cast<Connection*>(self);
+  const std::lock_guard lock(connection.mutex_);
+  const std::string name = virDomainGetName(domain);
+  if (connection.watchers_.contains(name)) connection.running_since_.try_emplace(name, at);
 }
 
 int Connection::lifecycle(virConnectPtr, virDomainPtr domain, int event, int, void* self) {
@@ -183,7 +218,14 @@ int Connection::lifecycle(virConnectPtr, virDomainPtr domain, int event, int, vo
   return 0;
 }
 
+// What QEMU said while it started is in libvirt's error; afterwards nobody reads it.
+void Connection::remove_log(const std::string& name) const {
+  std::error_code ignored;
+  if (root_) fs::remove(root_->path() / "log" / "qemu" / (name + ".log"), ignored);
+}
+
 void Connection::stopped(const std::string& name) {
+  remove_log(name);
   // Under the lock, so that after forget() returned no call is under way.
   const std::lock_guard lock(mutex_);
   const auto watcher = watchers_.extract(name);

@@ -14,8 +14,9 @@
 #include <thread>
 #include <unordered_map>
 
-#include "core/files.h"
 #include "core/paths.h"
+#include "core/units.h"
+#include "vm/driver_root.h"
 
 namespace tare::vm {
 
@@ -37,8 +38,8 @@ void send_log_to_file(const Paths& paths);
 /// Thread-safe.
 class Connection {
  public:
-  /// `uri`: "" for the driver embedded in this process, with its root in paths.state/libvirt-<n>, n the first that no living process
-  /// holds; else a libvirt URI such as "qemu:///system". Throws Error(unavailable).
+  /// `uri`: "" for the driver embedded in this process, with its root in paths.state (DriverRoot);
+  /// else a libvirt URI such as "qemu:///system". Throws Error(unavailable).
   ///
   /// Makes this process a subreaper (PR_SET_CHILD_SUBREAPER is process-wide): QEMU, which libvirt daemonises, becomes our child, and a
   /// dead one can be reaped at once instead of when PID 1 finds the time; libvirt polls for that in steps of 200 ms.
@@ -54,10 +55,15 @@ class Connection {
 
   /// Has libvirt ask QEMU what it can do, which takes seconds the first time and is kept on disk: off the path of a start.
   void learn_capabilities(const std::string& emulator, const std::string& domain_type);
-  /// Starts a transient domain. `name` is for messages.
-  Domain create(const std::string& xml, const std::string& name);
+  /// Starts a transient domain, or has it there with its virtual CPUs stopped. `name` is for messages.
+  Domain create(const std::string& xml, const std::string& name, bool stopped = false);
+  /// What QEMU answers to a command of its monitor, as JSON. It gets a duplicate of `fd`, if that is said. `name` is for messages. Throws
+  /// Error(failed).
+  std::string ask_monitor(virDomain* domain, const std::string& command, const std::string& name, int fd = -1);
   /// Process id of the domain's QEMU; nothing when it does not run on this host.
   std::optional<int> emulator_pid(const std::string& name) const;
+  /// When its virtual CPUs began to run, as QEMU says; nothing before libvirt's event thread has heard of it.
+  std::optional<Instant> running_since(const std::string& name) const;
   /// Calls `ended` once when libvirt says that the domain has stopped; on the event thread, which must not come back here.
   void on_stopped(const std::string& name, std::function<void()> ended);
   /// When it returns, the watcher is not running and never will. libvirt may need 200 ms more than QEMU to see its end; the destructor
@@ -68,15 +74,19 @@ class Connection {
 
  private:
   Connection(const Paths& paths, const std::string& uri);
+  static void running(virConnectPtr, virDomainPtr domain, const char* event, long long seconds, unsigned microseconds, const char* details,
+                      void* self);
   static int lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* self);
   void stopped(const std::string& name);
+  void remove_log(const std::string& name) const;
 
-  std::optional<FileLock> lock_;
-  std::filesystem::path root_;
   bool embedded_ = false;
+  std::optional<DriverRoot> root_;
   std::unique_ptr<virConnect, CloseConnect> connect_;
   int callback_ = -1;
-  std::mutex mutex_;
+  int running_callback_ = -1;
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, Instant> running_since_;  // of the domains in watchers_
   std::condition_variable fewer_;
   std::unordered_map<std::string, std::function<void()>> watchers_;
 };

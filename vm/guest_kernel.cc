@@ -31,6 +31,7 @@ const std::vector<std::string> kChannelMmio = {"virtio_mmio", "virtio_console"};
 const std::vector<std::string> kChannelPci = {"virtio_pci", "virtio_console"};
 const std::vector<std::string> kRest = {"virtio_blk", "erofs", "overlay"};
 const std::vector<std::string> kNetwork = {"virtio_net"};
+const std::vector<std::string> kShares = {"virtiofs"};
 
 std::optional<std::uint32_t> number_at(std::string_view bytes, std::size_t offset) {
   if (offset > bytes.size() || bytes.size() - offset < 4) return std::nullopt;
@@ -140,6 +141,13 @@ void make_once(const fs::path& file, const std::string& content) {
 
 }  // namespace
 
+std::optional<KernelFiles> kernel_named(const Paths& paths, const std::string& release, const fs::path& root) {
+  if (auto files = in_directory(paths.kernels() / release)) return files;
+  KernelFiles files{release, root / "boot" / ("vmlinuz-" + release), root / "lib" / "modules" / release};
+  if (fs::exists(files.vmlinuz) && fs::exists(files.modules / "modules.dep")) return files;
+  return std::nullopt;
+}
+
 KernelFiles find_kernel(const Paths& paths, const fs::path& configured, const fs::path& root) {
   if (!configured.empty()) {
     if (const auto files = in_directory(configured)) return *files;
@@ -236,7 +244,7 @@ fs::path elf_image(const Paths& paths, const KernelFiles& kernel) {
   return file;
 }
 
-fs::path initramfs(const Paths& paths, const KernelFiles& kernel, Transport transport, bool network) {
+fs::path initramfs(const Paths& paths, const KernelFiles& kernel, Transport transport, const Extras& extras) {
   std::vector<image::CpioEntry> entries = {directory("dev"), directory("modules"), directory("proc"), directory("sys")};
   image::CpioEntry init;
   init.path = "init";
@@ -245,7 +253,8 @@ fs::path initramfs(const Paths& paths, const KernelFiles& kernel, Transport tran
   entries.push_back(std::move(init));
   add_modules(kernel, "channel", transport == Transport::mmio ? kChannelMmio : kChannelPci, entries);
   std::vector<std::string> rest = kRest;
-  if (network) rest.insert(rest.end(), kNetwork.begin(), kNetwork.end());
+  if (extras.network) rest.insert(rest.end(), kNetwork.begin(), kNetwork.end());
+  if (extras.shares) rest.insert(rest.end(), kShares.begin(), kShares.end());
   add_modules(kernel, "rest", rest, entries);
   const std::string archive = image::cpio(entries);
   image::Digest digest;

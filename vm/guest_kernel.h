@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,8 @@ struct KernelFiles {
   std::filesystem::path modules;  // directory with modules.dep
 };
 
+/// The kernel of that release, below paths.kernels() or in /boot, if it is there.
+std::optional<KernelFiles> kernel_named(const Paths& paths, const std::string& release, const std::filesystem::path& root = "/");
 /// `configured` (a directory with vmlinuz and modules/) when not empty, else the newest release below paths.kernels(), else the newest in
 /// /boot. Throws Error(unavailable) that says where it looked. `root` is "/" but in tests.
 KernelFiles find_kernel(const Paths& paths, const std::filesystem::path& configured, const std::filesystem::path& root = "/");
@@ -38,8 +41,13 @@ std::filesystem::path elf_image(const Paths& paths, const KernelFiles& kernel);
 
 /// Which devices the guest's machine has.
 enum class Transport { mmio, pci };
-/// The initramfs: tare-init and the modules for `transport`; with the network's when `network`. Made on first use in paths.guest() under
-/// the digest of its content, so one file serves all instances.
-std::filesystem::path initramfs(const Paths& paths, const KernelFiles& kernel, Transport transport, bool network);
+/// What a guest has that not each one needs.
+struct Extras {
+  bool network = false;
+  bool shares = false;  // virtiofs
+};
+/// The initramfs: tare-init and the modules for `transport` and `extras`. Made on first use in paths.guest() under the digest of its
+/// content, so one file serves all instances.
+std::filesystem::path initramfs(const Paths& paths, const KernelFiles& kernel, Transport transport, const Extras& extras = {});
 
 }  // namespace tare::vm

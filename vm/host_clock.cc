@@ -3,6 +3,7 @@
 
 #include <x86intrin.h>
 
+#include <cmath>
 #include <ctime>
 
 namespace tare::vm {
@@ -35,7 +36,7 @@ std::uint64_t measure() {
   ::nanosleep(&pause, nullptr);
   const Reading last = read_both();
   const auto elapsed = static_cast<double>(last.nanoseconds - first.nanoseconds);
-  return static_cast<std::uint64_t>(static_cast<double>(last.ticks - first.ticks) * 1e6 / elapsed + 0.5);
+  return static_cast<std::uint64_t>(std::llround(static_cast<double>(last.ticks - first.ticks) * 1e6 / elapsed));
 }
 
 }  // namespace

@@ -69,30 +69,44 @@ std::string mac_address(const std::string& instance_id) {
 }
 
 void refuse_what_is_missing(const Workload& workload) {
+  check_mounts(workload);
   const auto refuse = [&](const std::string& what) {
     throw Error(Code::unsuited, "vm '" + workload.name + "' " + what, "leave backend vm out, or the setting");
   };
-  for (const Mount& mount : workload.mounts) {
-    refuse("cannot mount " + mount.target + ": a guest gets no " + std::string(tare::name(mount.type)) + " yet");
+  if (workload.start == Start::pooled || workload.start == Start::zygote) {
+    refuse("has no start: " + std::string(tare::name(workload.start)) + ": a guest's are restored and parked");
   }
-  if (workload.read_only_root) refuse("cannot have a read-only root: a guest's is always writable");
+  if (workload.start != Start::cold && workload.ready.kind == Ready::Kind::exit) {
+    refuse("has no start: " + std::string(tare::name(workload.start)) + " for a workload that is ready when it has ended");
+  }
+  for (const Mount& mount : workload.mounts) {
+    if (workload.start == Start::cold || mount.type == Mount::Type::tmpfs) continue;
+    refuse("has no start: " + std::string(tare::name(workload.start)) + " with the " + std::string(tare::name(mount.type)) + " " +
+           mount.target + ": what serves it cannot be frozen");
+  }
   if (!workload.host_namespaces.empty()) {
     refuse("cannot share the host's " + std::string(tare::name(workload.host_namespaces.front())) +
            " namespace: a guest has a kernel of its own");
   }
+  if (workload.userns != Userns::host) refuse("cannot have `userns: auto`: a guest has a kernel and users of its own");
   if (!workload.devices.empty()) refuse("cannot have " + workload.devices.front() + ": a guest sees no device of the host");
 }
 
 std::vector<KernelWord> kernel_words(const VmPlan& plan) {
-  std::vector<KernelWord> words = {
-      {"console=ttyS0", "a panic's last words go to the console file"},
+  std::vector<KernelWord> words;
+  if (plan.serial) words.push_back({"console=ttyS0", "a panic's last words go to the console file"});
+  const std::vector<KernelWord> always = {
       {"quiet", "but nothing else: each byte on the serial port is a VM exit"},
       {"panic=-1", "a guest that panics resets, QEMU ends, and the agent knows at once"},
       {"reboot=t", "reset by triple fault: the shortest way out, and no ACPI or keyboard controller is needed"},
       {"cryptomgr.notests=1", "the self-tests of the crypto algorithms are most of a stock kernel's boot"},
-      {"initcall_blacklist=cubictcp_register,init_blk_tracer,init_kprobe_trace", "tracing and a TCP variant that no workload here needs"},
+      {"initcall_blacklist=cubictcp_register,init_blk_tracer,init_kprobe_trace,"
+       "bpf_rstat_kfunc_init,bpf_key_sig_kfuncs_init,kfunc_init,bpf_prog_test_run_init,bpf_tcp_ca_kfunc_init,btf_module_init",
+       "no workload here needs tracing, that TCP variant, or the kernel's functions and the modules' types for BPF programs, of which the "
+       "first parses the types of the whole kernel"},
       {"rdinit=/init", "tare-init"},
   };
+  words.insert(words.end(), always.begin(), always.end());
   if (plan.accelerator == Accelerator::tcg) {
     words.push_back({"no_timer_check", "the check waits for timer interrupts that an emulated machine delivers late"});
     if (plan.tsc_khz != 0) {

@@ -5,10 +5,12 @@
 
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/backend.h"
 #include "core/units.h"
 #include "core/workload.h"
 
@@ -23,12 +25,42 @@ struct Disk {
   std::filesystem::path file;  // raw
   bool read_only = false;
   std::string cache = "writeback";  // through the host's page cache; the guest's flushes reach the disk
+  std::string io = {};              // "io_uring"; empty: QEMU's pool of threads
+  unsigned iothread = 0;            // which of VmPlan::iothreads serves it, from 1; 0: QEMU's main thread
 };
 
 struct Interface {
   std::string tap;  // exists and is up
   std::string mac;  // of the guest's end
 };
+
+/// A file that holds the guest's memory.
+struct MemoryFile {
+  std::filesystem::path file;
+  /// false: the guest writes to the file, which is made. true: it begins with the file's content, keeps what it writes to itself, and its
+  /// machine waits for the state that belongs to it.
+  bool clone = false;
+};
+
+/// What became of one wish of a profile (vm/profile.h).
+struct Trait {
+  std::string name;      // "profile hugepages"
+  std::string text;      // what the guest has instead, or that it has it
+  bool missing = false;  // the host cannot give it
+  std::string remedy = {};
+  bool operator==(const Trait&) const = default;
+};
+
+/// What a program sees of the machine that it runs on.
+struct Facts {
+  std::string release;  // of the kernel
+  unsigned cpus = 0;
+  unsigned nodes = 0;  // NUMA
+  Bytes memory;        // usable: MemTotal, or a workload's limit
+  std::set<std::string> flags;
+};
+/// The flags of the first CPU in the text of /proc/cpuinfo.
+std::set<std::string> flags_of(std::string_view cpuinfo);
 
 struct VmPlan {
   std::string name;  // the instance's id, which is the domain's name too
@@ -46,6 +78,22 @@ struct VmPlan {
   std::filesystem::path channel;  // unix socket on which QEMU listens
   std::filesystem::path console;  // file that takes what the guest's kernel prints
   std::optional<Interface> interface;
+  std::optional<MemoryFile> memory_file;      // absent: memory of QEMU's own
+  std::vector<std::filesystem::path> shares;  // sockets on which a virtiofsd listens; the guest knows them as "tare0", "tare1", …
+
+  // What profiles add.
+  VmProfile profile = VmProfile::standard;
+  bool serial = true;                       // the port to the console file
+  bool every_cpu_flag = false;              // all that the emulation has, instead of QEMU's least; with KVM it is the host's CPU anyway
+  std::string cpus;                         // of the host, for all threads of QEMU; empty: all
+  std::vector<std::string> vcpu_pins;       // of the host, for each virtual CPU; empty: as above
+  std::string helper_cpus;                  // of the host, for QEMU's other threads, where there are pins
+  std::optional<unsigned> memory_node;      // NUMA node of the guest's memory
+  bool hugepages = false;                   // behind the guest's memory
+  unsigned iothreads = 0;                   // threads for disks
+  std::optional<Bytes> translation_buffer;  // where emulation keeps the code it made; absent: up to 1 GiB
+  std::vector<Trait> traits;                // for people
+  std::optional<Facts> host;                // which its guest is compared with
 };
 
 /// The guest's memory when a workload sets no limit, and the least that boots.
@@ -66,7 +114,7 @@ Limits host_change(const Limits& change, unsigned vcpus, const std::string& who)
 std::string mac_address(const std::string& instance_id);
 
 /// Throws Error(unsuited) "vm 'x' cannot …" for the first thing a workload asks for that a guest does not get yet: nothing is left out
-/// in silence.
+/// in silence. Throws Error(invalid) for mounts that no backend takes.
 void refuse_what_is_missing(const Workload& workload);
 
 /// One word of the kernel's command line and why it is there.

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "core/error.h"
@@ -25,11 +26,31 @@ std::string mkfs_program() {
   throw Error(Code::unavailable, "mkfs.ext4 is missing", "apt-get install e2fsprogs");
 }
 
+/// Through this process: some file systems copy nothing themselves, and an overlay not between its layers (EXDEV). What does not know its
+/// holes either reads them as zeros, which are left out here.
+ssize_t copy_by_hand(int from, off_t& at, int to, std::size_t size) {
+  char buffer[64 * 1024];
+  const ssize_t count = ::pread(from, buffer, std::min(size, sizeof buffer), at);
+  if (count <= 0) return count;
+  const std::string_view data(buffer, static_cast<std::size_t>(count));
+  if (data.find_first_not_of('\0') != std::string_view::npos) {
+    write_all(to, data, "copy");
+  } else if (::lseek(to, count, SEEK_CUR) < 0) {
+    return -1;
+  }
+  at += count;
+  return count;
+}
+
 void copy_range(int from, int to, off_t begin, off_t end, const std::string& what) {
   off_t at = begin;
   if (::lseek(to, begin, SEEK_SET) < 0) throw_errno("seek in " + what);
-  while (at < end) {
-    const ssize_t count = ::copy_file_range(from, &at, to, nullptr, static_cast<std::size_t>(end - at), 0);
+  for (bool by_hand = false; at < end;) {
+    const auto left = static_cast<std::size_t>(end - at);
+    const ssize_t count = by_hand ? copy_by_hand(from, at, to, left) : ::copy_file_range(from, &at, to, nullptr, left, 0);
+    const bool refused = count < 0 && !by_hand && (errno == EXDEV || errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS);
+    by_hand = by_hand || refused;
+    if (refused) continue;
     if (count < 0) throw_errno("copy to " + what);
     if (count == 0) throw Error(Code::failed, "copy to " + what + ": its source became shorter");
   }

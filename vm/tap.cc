@@ -17,7 +17,7 @@
 #include "core/error.h"
 #include "core/fd.h"
 #include "core/files.h"
-#include "core/netlink.h"
+#include "core/link_removal.h"
 
 namespace tare::vm {
 namespace {
@@ -58,7 +58,7 @@ Tap::~Tap() {
 
 void Tap::remove() {
   if (name_.empty()) return;
-  netlink::remove_link(name_);
+  rtnl::remove_links({name_});
   name_.clear();
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/vm_backend.h"
 
+#include <sys/utsname.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <map>
 #include <mutex>
 #include <system_error>
 
@@ -11,37 +12,25 @@
 #include "core/files.h"
 #include "core/listener.h"
 #include "core/netlink.h"
+#include "core/parking.h"
+#include "core/readiness.h"
 #include "core/resolver.h"
+#include "image/process.h"
 #include "vm/accelerator.h"
+#include "vm/clone.h"
 #include "vm/connection.h"
+#include "vm/cpu_claims.h"
 #include "vm/guest_kernel.h"
 #include "vm/host_clock.h"
+#include "vm/parity.h"
+#include "vm/probe_guard.h"
+#include "vm/profile.h"
 #include "vm/scratch_disk.h"
 #include "vm/vm_instance.h"
 
 namespace tare::vm {
 namespace fs = std::filesystem;
 namespace {
-
-/// The image's environment with the workload's on top; HOME and HOSTNAME as Docker sets them.
-std::vector<std::string> environment_of(const image::Image& image, const Workload& workload, const std::string& hostname) {
-  std::vector<std::string> merged;
-  const auto named = [&](std::string_view name) {
-    return std::find_if(merged.begin(), merged.end(), [&](const std::string& entry) { return entry.substr(0, entry.find('=')) == name; });
-  };
-  const auto set = [&](const std::string& entry) {
-    const auto old = named(entry.substr(0, entry.find('=')));
-    if (old != merged.end()) merged.erase(old);
-    merged.push_back(entry);
-  };
-  for (const std::string& entry : image.environment) set(entry);
-  set("HOSTNAME=" + hostname);
-  if (named("HOME") == merged.end()) set("HOME=/root");
-  for (const std::string& entry : workload.environment) set(entry);
-  return merged;
-}
-
-std::string first_of(const std::string& a, const std::string& b, const std::string& c) { return !a.empty() ? a : !b.empty() ? b : c; }
 
 // What libvirt executes as QEMU: a link to tare-emulator by QEMU's name.
 void link_emulator(const fs::path& link, const fs::path& target) {
@@ -62,8 +51,24 @@ std::string entrances(const ControlGroup& group) {
   return list;
 }
 
+/// But for what is of the agent, and of the one instance that has it.
+Workload shape_of(Workload workload) {
+  workload.start = Start::restored;
+  workload.publish.clear();
+  workload.log = {};
+  return workload;
+}
+
+/// All that an instance has before its machine.
+struct Site {
+  VmPlan plan;
+  GuestWork work;
+  std::string who;  // "vm 'serve'", for sentences
+  VmResources resources;
+};
+
 /// What is made once for a process and serves all its instances.
-struct Ready {
+struct Machinery {
   std::shared_ptr<Connection> connection;
   KernelFiles kernel;
   fs::path elf;
@@ -71,44 +76,83 @@ struct Ready {
   std::uint64_t tsc_khz = 0;
 };
 
+struct BootKernel {
+  KernelFiles files;
+  fs::path elf;
+};
+
+// The kernel that this host runs, where it is installed and QEMU can enter it; else that of all guests, and the parity tells.
+BootKernel kernel_of_host(const Paths& paths, const Machinery& with) {
+  utsname host{};
+  ::uname(&host);
+  if (const auto files = kernel_named(paths, host.release)) {
+    try {
+      return {*files, elf_image(paths, *files)};
+    } catch (const Error&) {  // NOLINT: compressed otherwise
+    }
+  }
+  return {with.kernel, with.elf};
+}
+
 class VmBackend final : public Backend {
  public:
   explicit VmBackend(VmParts parts) : parts_(std::move(parts)) {
     // libvirt, QEMU and sockets in paths need them absolute.
     parts_.paths.state = fs::absolute(parts_.paths.state);
     send_log_to_file(parts_.paths);
+    parking_ = std::make_shared<Parking<ParkedGuest>>(parts_.parked);
   }
 
   std::string_view name() const override { return "vm"; }
   Probe probe() const override;
   void prepare(const Workload& workload) override;
+  ~VmBackend() override { parking_->close(); }
+  void give_up_parked() override {
+    parking_->clear();
+    frozen_.clear();
+  }
   std::unique_ptr<Instance> start(const Workload& workload, Timeline& timeline) override;
 
  private:
-  std::shared_ptr<const Ready> ready() const;
-  Ready make_ready() const;
+  std::shared_ptr<const Machinery> machinery() const;
+  Machinery make_machinery() const;
   void forget_untested() const;
-  fs::path initramfs_for(const Workload& workload) const;
+  VmProfile profile_of(const Workload& workload) const { return workload.vm_profile.value_or(parts_.settings.profile); }
+  BootKernel kernel_for(VmProfile profile) const;
+  fs::path initramfs_for(const KernelFiles& kernel, Machine machine, const Extras& extras) const;
   // A libvirtd runs QEMU as a user of its own, who may not write to control groups: it gets QEMU itself, which is moved afterwards.
   bool embedded() const { return parts_.settings.uri.empty(); }
-  fs::path emulator() const { return embedded() ? parts_.paths.guest() / parts_.settings.emulator.filename() : parts_.settings.emulator; }
-  VmPlan plan_of(const Workload& workload, const image::Image& image, const std::string& id) const;
+  fs::path executed_for(const fs::path& emulator) const { return embedded() ? parts_.paths.guest() / emulator.filename() : emulator; }
+  fs::path emulator() const { return executed_for(parts_.settings.emulator); }
+  VmPlan shaped_plan(const Workload& workload, std::shared_ptr<void>& pins) const;
+  VmPlan plan_of(const Workload& workload, const image::Image& image, const std::string& id, std::shared_ptr<void>& pins) const;
   GuestWork work_of(const Workload& workload, const image::Image& image, const std::string& id) const;
+  bridge::Settings bridge_settings() const { return {parts_.bridge_range, parts_.paths.network_lock(), parts_.keeps_bridge}; }
+  Site build(const Workload& workload) const;
+  std::unique_ptr<VmInstance> boot(const Workload& workload, std::optional<MemoryFile> memory, Timeline& timeline) const;
+  std::shared_ptr<const Frozen> freeze(const Workload& shape) const;
+  std::unique_ptr<VmInstance> restore(const Workload& workload, const Frozen& frozen, Timeline& timeline) const;
+  ParkedGuest park(const Workload& shape, const Frozen& frozen) const;
   void add_link(const std::string& id, VmResources& resources, VmPlan& plan, GuestWork& work) const;
+  void add_shares(const std::string& who, VmResources& resources, VmPlan& plan, GuestWork& work) const;
   void add_place(const Workload& workload, VmResources& resources, VmPlan& plan, GuestWork& work) const;
 
   VmParts parts_;
   mutable std::mutex mutex_;
-  mutable std::shared_ptr<const Ready> ready_;
-  mutable fs::path initramfs_[2];  // without and with the network's modules
+  mutable std::shared_ptr<const Machinery> machinery_;
+  mutable std::map<std::string, fs::path> initramfs_;  // by kernel, machine and what its guest needs
+  mutable std::optional<BootKernel> host_kernel_;
+  mutable CpuClaims claims_;
+  FrozenGuests frozen_;
+  std::shared_ptr<Parking<ParkedGuest>> parking_;
 };
 
-Ready VmBackend::make_ready() const {
+Machinery VmBackend::make_machinery() const {
   if (::geteuid() != 0) throw Error(Code::unsuited, "vm: tare is not root", "run it as root");
   if (!fs::exists(parts_.settings.emulator)) {
     throw Error(Code::unavailable, "vm: no QEMU at " + parts_.settings.emulator.string(), "apt-get install qemu-system-x86");
   }
-  Ready out;
+  Machinery out;
   out.kernel = find_kernel(parts_.paths, parts_.settings.kernel);
   out.elf = elf_image(parts_.paths, out.kernel);
   if (parts_.settings.accelerator) {
@@ -118,39 +162,46 @@ Ready VmBackend::make_ready() const {
     SelfTest test;
     test.emulator = parts_.settings.emulator;
     test.kernel = out.elf;
-    test.initramfs = initramfs(parts_.paths, out.kernel, Transport::mmio, false);
+    test.initramfs = initramfs(parts_.paths, out.kernel, Transport::mmio);
     test.device = parts_.settings.device;
     test.deadline = parts_.settings.self_test;
     out.verdict = choose_accelerator(parts_.paths, test);
   }
   if (out.verdict.accelerator == Accelerator::tcg) out.tsc_khz = tsc_khz();
+  std::optional<ProbeGuard> guard;
+  if (embedded()) guard.emplace(parts_.paths);
   out.connection = Connection::open(parts_.paths, parts_.settings.uri);
   if (embedded()) link_emulator(emulator(), parts_.paths.libexec / "tare-emulator");
   out.connection->learn_capabilities(emulator().string(), out.verdict.accelerator == Accelerator::kvm ? "kvm" : "qemu");
+  out.connection->versions();  // asks every emulator of this host, once: the guard is there for that
   return out;
 }
 
-std::shared_ptr<const Ready> VmBackend::ready() const {
+std::shared_ptr<const Machinery> VmBackend::machinery() const {
   const std::lock_guard lock(mutex_);
-  if (!ready_) ready_ = std::make_shared<const Ready>(make_ready());
-  return ready_;
+  if (!machinery_) machinery_ = std::make_shared<const Machinery>(make_machinery());
+  return machinery_;
 }
 
 // What followed from a missing or closed /dev/kvm is asked anew: whoever did what the remedy says sees it at the next look.
 void VmBackend::forget_untested() const {
   const std::lock_guard lock(mutex_);
-  if (ready_ && !ready_->verdict.tested) ready_.reset();
+  if (machinery_ && !machinery_->verdict.tested) machinery_.reset();
 }
 
-fs::path VmBackend::initramfs_for(const Workload& workload) const {
-  const auto with = ready();
-  const bool network = workload.network != Network::none;
+BootKernel VmBackend::kernel_for(VmProfile profile) const {
+  const auto with = machinery();
+  if (profile != VmProfile::matched) return {with->kernel, with->elf};
   const std::lock_guard lock(mutex_);
-  fs::path& file = initramfs_[network ? 1 : 0];
-  if (file.empty()) {
-    const Transport transport = parts_.settings.machine == Machine::microvm ? Transport::mmio : Transport::pci;
-    file = initramfs(parts_.paths, with->kernel, transport, network);
-  }
+  if (!host_kernel_) host_kernel_ = kernel_of_host(parts_.paths, *with);
+  return *host_kernel_;
+}
+
+fs::path VmBackend::initramfs_for(const KernelFiles& kernel, Machine machine, const Extras& extras) const {
+  const std::lock_guard lock(mutex_);
+  fs::path& file = initramfs_[kernel.modules.string() + " " + std::string(tare::vm::name(machine)) + (extras.network ? " network" : "") +
+                              (extras.shares ? " shares" : "")];
+  if (file.empty()) file = initramfs(parts_.paths, kernel, machine == Machine::microvm ? Transport::mmio : Transport::pci, extras);
   return file;
 }
 
@@ -158,8 +209,8 @@ Probe VmBackend::probe() const {
   Probe probe;
   try {
     forget_untested();
-    const auto shared = ready();
-    const Ready& with = *shared;
+    const auto shared = machinery();
+    const Machinery& with = *shared;
     probe.able = true;
     probe.emulated = with.verdict.accelerator == Accelerator::tcg;
     probe.reason = with.verdict.reason;
@@ -167,6 +218,7 @@ Probe VmBackend::probe() const {
     probe.accelerator = tare::vm::name(with.verdict.accelerator);
     probe.implementation = with.connection->versions();
     probe.details["machine"] = tare::vm::name(parts_.settings.machine);
+    probe.details["profile"] = tare::name(parts_.settings.profile);
     probe.details["guest_kernel"] = with.kernel.release;
     VmPlan plan;
     plan.accelerator = with.verdict.accelerator;
@@ -180,6 +232,7 @@ Probe VmBackend::probe() const {
     probe.details["pids"] = "pids controller in the guest";
     probe.details["update"] =
         "cpus up to the virtual CPUs, cpu_weight, cpuset, memory_nodes, io_weight, io; memory and pids are fixed at the start";
+    probe.details["mounts"] = "tmpfs of the guest's own memory; binds and volumes by virtiofs, one virtiofsd each, cache=auto";
     probe.details["disk"] = "EROFS image below, ext4 on a sparse raw file above, cache=" + Disk{}.cache;
   } catch (const Error& error) {
     probe.reason = error.sentence();
@@ -190,25 +243,59 @@ Probe VmBackend::probe() const {
 
 void VmBackend::prepare(const Workload& workload) {
   refuse_what_is_missing(workload);
-  ready();
-  initramfs_for(workload);
+  std::shared_ptr<void> pins;
+  const VmPlan plan = shaped_plan(workload, pins);
+  const auto with = machinery();
+  if (plan.emulator != emulator()) with->connection->learn_capabilities(plan.emulator.string(), "kvm");
   scratch_template(parts_.paths);
+  if (workload.network == Network::bridge && parts_.keeps_bridge) bridge::prepare(bridge_settings());
   parts_.images->make_erofs(parts_.images->resolve(workload.image));
+  if (workload.start == Start::cold) return;
+  const Workload shape = shape_of(workload);
+  const auto frozen = frozen_.find_or_make(shape, [&] { return freeze(shape); });
+  if (workload.start == Start::parked) parking_->fill(shape, [this, shape, frozen] { return park(shape, *frozen); });
 }
 
-VmPlan VmBackend::plan_of(const Workload& workload, const image::Image& image, const std::string& id) const {
-  const auto with = ready();
-  const fs::path directory = parts_.paths.instances() / id;
+// All of it that does not depend on the instance.
+VmPlan VmBackend::shaped_plan(const Workload& workload, std::shared_ptr<void>& pins) const {
+  const auto with = machinery();
   VmPlan plan;
-  plan.name = id;
   plan.accelerator = with->verdict.accelerator;
   plan.machine = parts_.settings.machine;
   plan.emulator = emulator();
   plan.vcpus = vcpus_for(workload.limits);
   plan.memory = memory_for(workload.limits);
-  plan.kernel = with->elf;
-  plan.initramfs = initramfs_for(workload);
   plan.tsc_khz = with->tsc_khz;
+  const VmProfile profile = profile_of(workload);
+  if (workload.start != Start::cold && (profile == VmProfile::matched || profile == VmProfile::tuned)) {
+    throw Error(Code::unsuited,
+                "vm '" + workload.name + "' has no start: " + std::string(tare::name(workload.start)) + " with profile " +
+                    std::string(tare::name(profile)) + ": its memory and CPUs are its own, and not a template's",
+                "use `start: cold`, or the profile default or minimal");
+  }
+  if (profile != VmProfile::standard) {
+    fs::create_directories(parts_.paths.instances());
+    HostOffer offer = host_offer(parts_.paths.instances());
+    if (embedded() && !offer.slim_emulator.empty()) {
+      offer.slim_emulator = executed_for(offer.slim_emulator);
+      link_emulator(offer.slim_emulator, parts_.paths.libexec / "tare-emulator");
+    }
+    pins = claims_.claim([&](const std::vector<unsigned>& busy) {
+      shape(plan, profile, workload.limits, offer, busy);
+      return plan.vcpu_pins;
+    });
+    if (profile == VmProfile::matched) plan.host = host_facts(plan, workload.limits, offer);
+  }
+  const BootKernel kernel = kernel_for(profile);
+  plan.kernel = kernel.elf;
+  plan.initramfs = initramfs_for(kernel.files, plan.machine, {workload.network != Network::none, needs_share(workload)});
+  return plan;
+}
+
+VmPlan VmBackend::plan_of(const Workload& workload, const image::Image& image, const std::string& id, std::shared_ptr<void>& pins) const {
+  VmPlan plan = shaped_plan(workload, pins);
+  const fs::path directory = parts_.paths.instances() / id;
+  plan.name = id;
   plan.image.file = parts_.images->erofs(image);
   plan.image.read_only = true;
   plan.scratch.file = directory / "disk.img";
@@ -222,23 +309,26 @@ GuestWork VmBackend::work_of(const Workload& workload, const image::Image& image
     throw Error(Code::invalid, "vm '" + workload.name + "' cannot have the host's network: its kernel has its own",
                 "use `network: link` or `network: bridge`");
   }
-  // Better no start than one as root, or with other limits, where something else was asked for.
-  if (!workload.user.empty() || workload.umask != 022 || !workload.ulimits.empty()) {
-    throw Error(Code::unsuited, "vm '" + workload.name + "': a guest runs its workload as root with the limits of its own kernel",
-                "leave out user, umask and ulimits, or leave out the backend vm");
-  }
   GuestWork work;
-  work.arguments = workload.command.empty() ? image.command : workload.command;
-  if (work.arguments.empty()) {
-    throw Error(Code::invalid, "workload '" + workload.name + "' has no command, and neither has image '" + workload.image + "'",
-                "add `command:` to the workload");
-  }
   work.hostname = workload.hostname.empty() ? id : workload.hostname;
-  work.environment = environment_of(image, workload, work.hostname);
-  work.directory = first_of(workload.working_directory, image.working_directory, "/");
-  work.program = image::find_command(image, work.arguments[0], work.environment, work.directory);
+  image::Process process = image::process_of(workload, image, work.hostname);
+  GuestCommand& command = work.command;
+  command.program = std::move(process.program);
+  command.arguments = std::move(process.arguments);
+  command.environment = std::move(process.environment);
+  command.directory = std::move(process.directory);
+  command.user = std::move(process.user);
+  command.umask = workload.umask;
+  command.limits = resource_limits({std::begin(kStandardLimits), std::end(kStandardLimits)}, workload.ulimits);
+  command.open_stdin = workload.open_stdin;
+  command.tty = workload.tty;
+  command.terminal = workload.terminal;
+  command.restricted = workload.security != Security::none;
+  work.mounts = guest_mounts(workload);
+  work.read_only_root = workload.read_only_root;
+  work.layers = image.layers;
+  work.asks_facts = profile_of(workload) == VmProfile::matched;
   work.pids = static_cast<std::uint64_t>(workload.limits.pids.value_or(0));
-  work.restricted = workload.security != Security::none;
   const Resolver resolver = resolver_of(workload, false);
   work.resolver = resolver.text;
   work.resolver_note = resolver.note;
@@ -257,7 +347,7 @@ void VmBackend::add_link(const std::string& id, VmResources& resources, VmPlan& 
 
 void VmBackend::add_place(const Workload& workload, VmResources& resources, VmPlan& plan, GuestWork& work) const {
   resources.tap.emplace(netlink::interface_name(plan.name, 't'));
-  resources.place = bridge::Member::by_tap({parts_.bridge_range, parts_.paths.network_lock()}, plan.name, resources.tap->name());
+  resources.place = bridge::Member::by_tap(bridge_settings(), plan.name, resources.tap->name());
   resources.place->publish(workload.publish);
   const bridge::Place& place = resources.place->place();
   plan.interface = Interface{place.interface, place.mac};
@@ -266,32 +356,105 @@ void VmBackend::add_place(const Workload& workload, VmResources& resources, VmPl
   work.gateway_mac = place.gateway_mac;
 }
 
-std::unique_ptr<Instance> VmBackend::start(const Workload& workload, Timeline& timeline) {
+void VmBackend::add_shares(const std::string& who, VmResources& resources, VmPlan& plan, GuestWork& work) const {
+  const Share::Settings settings{parts_.paths, resources.directory.path(), entrances(*resources.group), who};
+  for (GuestMount& mount : work.mounts) {
+    if (mount.kind == guest::MountAt::Kind::tmpfs) continue;
+    if (!embedded()) {
+      throw Error(Code::unsuited, who + ": mount " + mount.what.target + ": a libvirtd's QEMU is not given directories of the host",
+                  "set vm.connection to embed, or leave the mount out");
+    }
+    const Share& share = resources.shares.emplace_back(mount.what, mount.share, settings);
+    if (share.is_file()) mount.kind = guest::MountAt::Kind::file;
+    plan.shares.push_back(share.socket());
+  }
+}
+
+Site VmBackend::build(const Workload& workload) const {
   const std::string id = new_instance_id();
   const std::string who = "vm '" + workload.name + "'";
   refuse_what_is_missing(workload);
   const image::Image image = parts_.images->resolve(workload.image);
-  VmPlan plan = plan_of(workload, image, id);
-  GuestWork work = work_of(workload, image, id);
-  std::vector<Fd> ports = hold_ports(workload.publish, who);
-  VmResources resources{ready()->connection, InstanceDir(parts_.paths, id), nullptr, std::nullopt};
-  resources.ports = std::move(ports);
-  copy_sparse(scratch_template(parts_.paths), plan.scratch.file);
+  std::shared_ptr<void> pins;
+  VmPlan plan = plan_of(workload, image, id, pins);
+  Site site{std::move(plan), work_of(workload, image, id), who, {nullptr, machinery()->connection, InstanceDir(parts_.paths, id)}};
+  VmResources& resources = site.resources;
+  resources.ports = hold_ports(workload.publish, who);
+  resources.pins = std::move(pins);
   // No CPU quota or memory limit on QEMU: its virtual CPUs and its guest's memory are the limit, and its own overhead is what we weigh.
   resources.group = parts_.groups->create(id, host_limits(workload.limits, who));
-  std::string address;
+  add_shares(who, resources, site.plan, site.work);
   if (workload.network == Network::link) {
-    add_link(id, resources, plan, work);
+    add_link(id, resources, site.plan, site.work);
   } else if (workload.network == Network::bridge) {
-    add_place(workload, resources, plan, work);
+    add_place(workload, resources, site.plan, site.work);
   }
-  if (!work.address.empty()) address = work.address.substr(0, work.address.find('/'));
-  if (embedded()) plan.environment.emplace_back("TARE_TASKS", entrances(*resources.group));
-  const std::string xml = domain_xml(plan);
+  if (embedded()) site.plan.environment.emplace_back("TARE_TASKS", entrances(*resources.group));
+  resources.emulator = std::make_unique<Emulator>(resources.connection, id, who);
+  return site;
+}
+
+std::unique_ptr<VmInstance> VmBackend::boot(const Workload& workload, std::optional<MemoryFile> memory, Timeline& timeline) const {
+  Site site = build(workload);
+  copy_sparse(scratch_template(parts_.paths), site.plan.scratch.file);
+  site.plan.memory_file = std::move(memory);
+  const std::string xml = domain_xml(site.plan);
   timeline.mark(Mark::prepared);
-  auto instance = std::make_unique<VmInstance>(std::move(plan), std::move(work), who, address, std::move(resources), timeline);
+  auto instance =
+      std::make_unique<VmInstance>(std::move(site.plan), std::move(site.work), std::move(site.who), std::move(site.resources), timeline);
   instance->boot(xml, Deadline::in(workload.start_timeout));
   return instance;
+}
+
+std::shared_ptr<const Frozen> VmBackend::freeze(const Workload& shape) const {
+  const Deadline deadline = Deadline::in(shape.start_timeout);
+  auto frozen = std::make_shared<Frozen>(Frozen{InstanceDir(parts_.paths, new_instance_id())});
+  Timeline timeline;
+  timeline.mark(Mark::requested);
+  const auto instance = boot(shape, MemoryFile{frozen->memory(), false}, timeline);
+  await_ready(*instance, shape.ready, timeline, deadline);
+  frozen->past = instance->freeze(frozen->state(), frozen->disk(), deadline);
+  instance->remove();
+  return frozen;
+}
+
+std::unique_ptr<VmInstance> VmBackend::restore(const Workload& workload, const Frozen& frozen, Timeline& timeline) const {
+  Site site = build(workload);
+  copy_sparse(frozen.disk(), site.plan.scratch.file);
+  site.plan.memory_file = MemoryFile{frozen.memory(), true};
+  site.resources.started_as = Start::restored;
+  const std::string xml = domain_xml(site.plan);
+  timeline.mark(Mark::prepared);
+  const Deadline deadline = Deadline::in(workload.start_timeout);
+  site.resources.emulator->create(xml, *site.resources.group, true);
+  site.resources.emulator->load_state(frozen.state(), deadline);
+  auto instance =
+      std::make_unique<VmInstance>(std::move(site.plan), std::move(site.work), std::move(site.who), std::move(site.resources), timeline);
+  instance->wake(frozen.past, deadline);
+  return instance;
+}
+
+// It has been ready under its own name and address, so that nothing is left to do but to let it go on.
+ParkedGuest VmBackend::park(const Workload& shape, const Frozen& frozen) const {
+  ParkedGuest parked{std::make_unique<Timeline>(), nullptr};
+  parked.timeline->mark(Mark::requested);
+  parked.instance = restore(shape, frozen, *parked.timeline);
+  await_ready(*parked.instance, shape.ready, *parked.timeline, Deadline::in(shape.start_timeout));
+  parked.instance->park();
+  return parked;
+}
+
+std::unique_ptr<Instance> VmBackend::start(const Workload& workload, Timeline& timeline) {
+  if (workload.start == Start::cold) return boot(workload, std::nullopt, timeline);
+  const Workload shape = shape_of(workload);
+  if (workload.start == Start::parked) {
+    if (auto parked = parking_->take(shape)) {
+      parked->instance->take(workload, timeline);
+      return std::move(parked->instance);
+    }
+  }
+  if (const auto frozen = frozen_.find(shape)) return restore(workload, *frozen, timeline);
+  return boot(workload, std::nullopt, timeline);
 }
 
 }  // namespace

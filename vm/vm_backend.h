@@ -20,7 +20,8 @@ struct VmSettings {
   std::string uri;               // libvirt's; empty: its driver embedded in this process
   std::filesystem::path kernel;  // directory with vmlinuz and modules/; empty: the newest found
   std::filesystem::path emulator = "/usr/bin/qemu-system-x86_64";
-  Machine machine = Machine::microvm;
+  Machine machine = Machine::microvm;       // of the profiles that do not choose
+  VmProfile profile = VmProfile::standard;  // of workloads that do not choose
   std::filesystem::path device = "/dev/kvm";
   std::optional<Accelerator> accelerator;  // absent: KVM if the self-test passes, else emulation
   std::chrono::nanoseconds self_test = std::chrono::seconds(30);
@@ -32,6 +33,8 @@ struct VmParts {
   std::shared_ptr<image::Store> images;
   VmSettings settings;
   std::string bridge_range = {};  // of tare0; empty: one that is free
+  bool keeps_bridge = false;      // bridge::Settings::keep
+  std::size_t parked = 2;         // clones that wait for each shape of workload that is started from them
 };
 
 std::unique_ptr<Backend> make_backend(VmParts parts);

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -15,137 +14,94 @@
 #include "core/bridge.h"
 #include "core/control_group.h"
 #include "core/instance_dir.h"
-#include "vm/channel.h"
 #include "vm/connection.h"
+#include "vm/emulator.h"
+#include "vm/guest.h"
+#include "vm/guest_work.h"
 #include "vm/plan.h"
+#include "vm/share.h"
 #include "vm/tap.h"
 
 namespace tare::vm {
 
-/// What the guest is to run.
-struct GuestWork {
-  std::string program;
-  std::vector<std::string> arguments;
-  std::vector<std::string> environment;
-  std::string directory;
-  std::string hostname;
-  std::string address;  // with prefix; empty without a network
-  std::string gateway;
-  std::string gateway_mac;
-  std::string resolver;       // text of /etc/resolv.conf
-  std::string resolver_note;  // which name servers it lacks and why
-  std::uint64_t pids = 0;     // 0: unlimited
-  bool restricted = true;
-};
-
 /// What is made before the machine, in this order, and undone in reverse.
 struct VmResources {
+  std::shared_ptr<void> after;  // goes when all else has gone
   std::shared_ptr<Connection> connection;
   InstanceDir directory;
-  std::unique_ptr<ControlGroup> group;
-  std::optional<Tap> tap;
+  std::unique_ptr<ControlGroup> group = nullptr;
+  std::vector<Share> shares = {};
+  std::optional<Tap> tap = std::nullopt;
   std::vector<Fd> ports = {};                          // published ones of the host, held
   std::optional<bridge::Member> place = std::nullopt;  // with Network::bridge; the tap is its interface
+  std::unique_ptr<Emulator> emulator = nullptr;
+  Start started_as = Start::cold;
+  std::shared_ptr<void> pins = nullptr;  // its claim on CPUs of the host
 };
 
 class VmInstance final : public Instance {
  public:
-  VmInstance(VmPlan plan, GuestWork work, std::string who, std::string address, VmResources resources, Timeline& timeline);
+  /// With the emulator of a clone that waits, or with one that does not run.
+  VmInstance(VmPlan plan, GuestWork work, std::string who, VmResources resources, Timeline& timeline);
   ~VmInstance() override;
 
   /// Starts the machine and returns when the workload's execve succeeded. Throws Error; the owner then just lets go.
   void boot(const std::string& xml, Deadline deadline);
+  /// Instead of boot(), of a clone of the guest with this past: returns when it is itself. Throws Error.
+  void wake(const Guest::Past& past, Deadline deadline);
+  /// Of one that runs: it waits, stopped, until it is taken.
+  void park();
+  /// False when it died while it waited.
+  bool waits() const { return state_.load() == State::paused && emulator_.alive(); }
+  /// What goes when it is removed.
+  void when_gone(std::shared_ptr<void> after) { resources_.after = std::move(after); }
+  /// Of one that waits: `workload`, whose marks go to `timeline`, has it from now on, with the ports that it publishes. Returns when it
+  /// runs and knows the time. Throws Error.
+  void take(const Workload& workload, Timeline& timeline);
+  /// Halts it for good, and writes what a clone needs: its machine's state, and a copy of its disk. Throws Error.
+  Guest::Past freeze(const std::filesystem::path& state, const std::filesystem::path& disk, Deadline deadline);
 
   const std::string& id() const override { return plan_.name; }
   State state() const override { return state_.load(); }
   std::string address() const override { return address_; }
   Usage usage() const override;
-  const Log& log() const override { return log_; }
+  const Log& log() const override { return guest_.log(); }
+  Input* input() override { return guest_.input(); }
+  Start started_as() const override { return resources_.started_as; }
   std::map<std::string, std::string> protections() const override;
-  std::optional<Exit> wait(Deadline deadline) override;
+  std::vector<std::string> remarks() const override;
+  std::optional<Exit> wait(Deadline deadline) override { return guest_.wait(deadline); }
   void signal(int number) override;
   void pause() override;
   void resume() override;
-  void update(const Limits& limits) override {
-    const std::lock_guard change(change_mutex_);
-    require_running("update");
-    resources_.group->update(host_change(limits, plan_.vcpus, who_));
-  }
-  ExecResult exec(const std::vector<std::string>& command, Deadline deadline) override;
+  void update(const Limits& limits) override;
+  std::unique_ptr<Exec> start_exec(const ExecRequest& request, Deadline deadline) override;
   Exit stop(std::chrono::nanoseconds grace) override;
   void remove() override;
 
  private:
-  // A process that exec added.
-  struct Session {
-    std::string out, err;
-    std::optional<Exit> exit;
-    std::optional<Error> failure;
-  };
-  struct GuestMark {
-    std::int64_t guest = 0;
-    Instant arrived;
-  };
-
-  void create_domain(const std::string& xml);
-  void send_work(Deadline deadline);
-  void await_executed(Deadline deadline);
-  void map_marks();
-  void mark_guest(Mark mark, const GuestMark& reading);
-
-  void on_frame(const guest::Frame& frame, Instant arrived);
-  void on_hello(const guest::Hello& hello, Instant arrived);
-  void on_executed(std::uint16_t process, const guest::Executed& executed, Instant arrived);
-  void on_output(std::uint16_t process, const guest::Output& output, Instant arrived);
-  void on_exited(std::uint16_t process, const guest::Exited& exited, Instant arrived);
-  void on_failure(std::uint16_t process, const guest::Failure& failure);
-  void on_pong(const guest::Pong& pong, Instant arrived);
-  void on_end(const std::string& why);
-  void ping();
-
-  template <class Ready>
-  bool wait_until(std::unique_lock<std::mutex>& lock, Deadline deadline, Ready ready) const;
+  void create(const std::string& xml);
+  void on_exiting();
+  void on_exited();
+  void on_ended(bool nonsense);
+  std::vector<Trait> traits() const;  // of its profile, and its parity with the host
   void require_running(std::string_view action) const;
-  std::string last_console_line() const;
-  std::optional<guest::GuestUsage> ask_guest() const;
-  void queue_exec(std::uint16_t number, const std::vector<std::string>& command);
-  ExecResult read_exec(std::uint16_t number, const std::string& command, Deadline deadline);
-  bool kill_emulator_process();  // false when libvirt runs it elsewhere
-  void kill_emulator();
+  void kill();
   void release();
 
   const VmPlan plan_;
-  const GuestWork work_;
   const std::string who_;  // "vm 'serve'", for sentences
   const std::string address_;
-  Timeline& timeline_;
-  Log log_;
+  Timeline& timeline() const { return *timeline_.load(); }
+  std::atomic<Timeline*> timeline_;
   std::atomic<State> state_{State::created};
+  std::mutex change_mutex_;  // one pause(), resume(), update() or remove() at a time
 
-  mutable std::mutex mutex_;
-  mutable std::condition_variable changed_;
-  ClockMap clock_;  // this and what follows under mutex_
-  std::uint64_t last_ping_ = 0;
-  Instant ping_sent_;
-  std::optional<GuestMark> kernel_, init_, executed_;
-  std::optional<Exit> exit_;
-  std::optional<Error> failure_;  // of the start of the workload, or of the machine
-  bool ended_ = false;            // the channel is closed: QEMU is gone or going
-  bool stopped_ = false;          // libvirt has seen the end of the domain
-  bool removing_ = false;
-  std::map<std::uint16_t, Session> sessions_;
-  std::uint16_t next_session_ = 1;
-  mutable std::uint64_t next_request_ = 1;
-  mutable std::optional<guest::GuestUsage> guest_usage_;  // the last answer
-  std::optional<Usage> final_usage_;                      // taken when the workload ended, before QEMU went
-
-  VmResources resources_;
-  Domain domain_;
-  Fd emulator_;  // pidfd; absent when libvirt runs elsewhere
-  int emulator_pid_ = -1;
-  std::mutex change_mutex_;           // one pause(), resume() or remove() at a time
-  mutable std::mutex sending_;        // the strings of one process must arrive together
-  std::unique_ptr<Channel> channel_;  // last: its thread uses all of the above
+  mutable std::mutex resources_mutex_;
+  VmResources resources_;             // of it the place and the tap under resources_mutex_
+  std::optional<Usage> final_usage_;  // under it too: taken when the workload ended, before QEMU went
+  Emulator& emulator_;                // resources_.emulator
+  mutable Guest guest_;               // last: its thread uses all of the above
 };
 
 }  // namespace tare::vm

@@ -27,6 +27,7 @@ void Xml::tag(std::string_view element, Attributes attributes) {
   text_ += '<';
   text_ += element;
   for (const auto& [key, value] : attributes) {
+    if (value.empty()) continue;
     text_ += ' ';
     text_ += key;
     text_ += "='" + escaped(value) + "'";

@@ -14,7 +14,7 @@ class Xml {
  public:
   using Attributes = std::initializer_list<std::pair<std::string_view, std::string_view>>;
 
-  /// Opens an element; end() closes the last one still open.
+  /// Opens an element; end() closes the last one still open. An attribute with an empty value is left out.
   Xml& begin(std::string_view element, Attributes attributes = {});
   Xml& end();
   /// <element …/>, or <element …>text</element>.
