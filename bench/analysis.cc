@@ -140,10 +140,13 @@ std::string missing(const RunRecord& run, const Measured& m, const std::string& 
   const BackendInfo* info = info_of(run, backend);
   if (info == nullptr) return "missing: not asked";
   if (!info->probe.able) return "missing: " + info->probe.reason;
+  if (const auto why = info->missing.find(metric); why != info->missing.end()) return "missing: " + why->second;
   const auto failure = m.first_failure.find({backend, empty});
   const Metrics& metrics = empty ? m.tare : m.gross;
   const bool any = std::any_of(metrics.begin(), metrics.end(), [&](const auto& entry) { return entry.second.contains(backend); });
-  if (any) return starts_with(metric, "mark.") ? "missing: not a mark of " + backend : "missing: " + backend + " does not tell";
+  if (any && starts_with(metric, "mark.")) return "missing: not a mark of " + backend;
+  if (any && starts_with(metric, "phase.")) return "missing: not a phase of " + backend;
+  if (any) return "missing: " + backend + " does not tell";
   return failure == m.first_failure.end() ? "missing: no trial was finished" : "missing: " + failure->second;
 }
 

@@ -101,6 +101,7 @@ std::string backend_section(const RunRecord& run) {
     out += clock_line(run, info.name);
     for (const auto& [key, value] : probe.details) out += fmt::format("  - {}: {}\n", cell(key), cell(value));
     for (const auto& [key, value] : info.protections) out += fmt::format("  - protection {}: {}\n", cell(key), cell(value));
+    for (const auto& [metric, why] : info.missing) out += fmt::format("  - no {}: {}\n", cell(metric), cell(why));
   }
   return out;
 }

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// result.json: a contract with other programs (DESIGN.md, "Contracts"); kSchema changes with it.
+// result.json: a contract with other programs (DESIGN.md, "Contracts"); kResultSchema changes with it.
 #include <boost/json.hpp>
 
 #include "bench/json_text.h"
 #include "bench/result.h"
+#include "bench/result_fields.h"
 #include "bench/statistics.h"
 
 namespace tare::bench {
 namespace {
 
 namespace json = boost::json;
-
-constexpr const char* kSchema = "tare.result/2";
 
 template <class Map>
 json::object object_of(const Map& map) {
@@ -83,6 +82,7 @@ json::array backend_array(const RunRecord& run) {
                     {"details", object_of(info.probe.details)}};
     one["accelerator"] = info.probe.accelerator;
     one["protections"] = object_of(info.protections);
+    if (!info.missing.empty()) one["missing"] = object_of(info.missing);
     out.emplace_back(std::move(one));
   }
   return out;
@@ -120,6 +120,8 @@ json::object experiment_object(const Suite& suite, const ExperimentResult& exper
   out["name"] = experiment.name;
   out["measure"] = experiment.measure;
   out["workload"] = experiment.workload;
+  const Start start = suite.workloads.at(experiment.workload).start;
+  if (start != Start::cold) out["start"] = name(start);  // of the lanes that name none
   if (!experiment.empty.empty()) out["empty"] = experiment.empty;
   json::array comparisons;
   for (const Comparison& comparison : experiment.comparisons) {
@@ -144,7 +146,7 @@ json::object experiment_object(const Suite& suite, const ExperimentResult& exper
 
 std::string result_json(const Suite& suite, const RunRecord& run, const HostContext& host, const Result& result) {
   json::object out;
-  out["schema"] = kSchema;
+  out["schema"] = kResultSchema;
   out["run"] = run_object(run);
   out["suite"] = suite_object(suite);
   out["host"] = host_object(host);

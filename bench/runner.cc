@@ -56,6 +56,7 @@ class Run {
       if (stop.stop_requested()) break;
       execute(planned, static_cast<int>(order.size()), stop);
     }
+    for (const std::string& lane : able_) backend_of(lane).give_up_parked();
     const AgentCost after = cost();
     record_.wall_seconds = std::chrono::duration<double>(Instant::now() - start).count();
     record_.agent_cost = {after.cpu_seconds - before.cpu_seconds, after.memory_bytes, record_.wall_seconds};
@@ -71,6 +72,8 @@ class Run {
     int length = 0;
   };
 
+  Backend& backend_of(const std::string& lane) const { return *backends_.at(lane_of(lane).backend); }
+
   AgentCost cost() const { return options_.agent_cost ? options_.agent_cost() : AgentCost(); }
 
   void warn(const std::string& sentence) {
@@ -82,7 +85,7 @@ class Run {
     for (const std::string& name : suite_.backends) {
       if (stop.stop_requested()) return;
       BackendInfo info{name, {}, {}};
-      const auto found = backends_.find(name);
+      const auto found = backends_.find(lane_of(name).backend);
       if (found == backends_.end()) {
         info.probe.reason = "this tare has no backend '" + name + "'";
       } else {
@@ -122,7 +125,7 @@ class Run {
         if (stop.stop_requested()) return;
         observer_.preparing(backend, workload);
         try {
-          backends_.at(backend)->prepare(suite_.workloads.at(workload));
+          backend_of(backend).prepare(in_lane(suite_.workloads.at(workload), lane_of(backend)));
         } catch (const Error& error) {
           hopeless_.emplace(Pair(backend, workload), error);
         } catch (const std::exception& error) {
@@ -141,8 +144,8 @@ class Run {
       fail_record(setting_, *trial, known->second);
     } else {
       TrialExtras extras;
-      trial = run_trial(setting_, planned, *backends_.at(planned.backend), extras, stop);
-      if (!extras.protections.empty()) keep_protections(planned.backend, extras.protections);
+      trial = run_trial(setting_, planned, backend_of(planned.backend), extras, stop);
+      keep_extras(pair, extras);
     }
     if (!trial) return;
     observer_.trial_finished(*trial, total);
@@ -150,9 +153,26 @@ class Run {
     record_.trials.push_back(std::move(*trial));
   }
 
-  void keep_protections(const std::string& backend, const std::map<std::string, std::string>& protections) {
+  // Of the first workload as they are; of each further one what differs, as "profile (serve)".
+  void keep_protections(BackendInfo& info, const Pair& pair, const std::map<std::string, std::string>& protections) {
+    if (protections.empty() || !protected_.insert(pair).second) return;
+    const bool first = info.protections.empty();
+    for (const auto& [key, value] : protections) {
+      const auto known = info.protections.find(key);
+      if (known != info.protections.end() && known->second == value) continue;
+      info.protections[first ? key : key + " (" + pair.second + ")"] = value;
+    }
+  }
+
+  void keep_extras(const Pair& pair, const TrialExtras& extras) {
     for (BackendInfo& info : record_.backends) {
-      if (info.name == backend && info.protections.empty()) info.protections = protections;
+      if (info.name != pair.first) continue;
+      keep_protections(info, pair, extras.protections);
+      info.missing.insert(extras.missing.begin(), extras.missing.end());
+    }
+    for (const std::string& remark : extras.remarks) {
+      const std::string sentence = pair.first + ": workload '" + pair.second + "': " + remark;
+      if (remarked_.insert(sentence).second) warn(sentence);
     }
   }
 
@@ -188,13 +208,15 @@ class Run {
   std::vector<std::string> able_;
   std::map<Pair, Error> hopeless_;  // of which no further trial is tried, and why
   std::map<Pair, Streak> streaks_;
+  std::set<Pair> protected_;        // whose protections are kept
+  std::set<std::string> remarked_;  // the warnings that instances caused
   RunRecord record_;
 };
 
 }  // namespace
 
 RunRecord run(const Suite& suite, const std::vector<Backend*>& backends, const RunOptions& options, Observer& observer,
-              std::stop_token stop) {
+              const std::stop_token& stop) {
   return Run(suite, backends, options, observer).execute(stop);
 }
 

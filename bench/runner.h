@@ -21,8 +21,8 @@ struct PlannedTrial {
   int number = 0;              // from 1
   int block = 0;               // 0: warm-up
   std::size_t experiment = 0;  // index in Suite::experiments
-  std::string backend;
-  bool empty = false;  // the empty counterpart instead of the workload
+  std::string backend;         // the lane, as in Suite::backends
+  bool empty = false;          // the empty counterpart instead of the workload
 };
 /// The whole order for a seed: within each block the backends (and the counterpart) are shuffled. Pure: the same seed gives the same order.
 std::vector<PlannedTrial> plan(const Suite& suite, const std::vector<std::string>& backends, std::uint64_t seed);
@@ -53,9 +53,10 @@ class Observer {
 };
 
 struct BackendInfo {
-  std::string name;
+  std::string name;  // of the lane
   Probe probe;
-  std::map<std::string, std::string> protections;  // of its instances
+  std::map<std::string, std::string> protections;   // of its instances
+  std::map<std::string, std::string> missing = {};  // metric that a trial could not measure → why; others may have
 };
 
 enum class Outcome { ok, failed, canceled };  // failed: at least one measured trial failed, or no backend was able
@@ -88,6 +89,6 @@ struct RunOptions {
 /// Runs to the end, or until `stop` is requested: then the current trial is stopped, cleaned up and not counted. A trial that fails is a
 /// record; the run goes on. Throws only what the observer throws.
 RunRecord run(const Suite& suite, const std::vector<Backend*>& backends, const RunOptions& options, Observer& observer,
-              std::stop_token stop);
+              const std::stop_token& stop);
 
 }  // namespace tare::bench

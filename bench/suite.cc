@@ -20,7 +20,8 @@ using yaml::Value;
 
 constexpr std::size_t kMostWorkloads = 64;
 constexpr std::size_t kMostExperiments = 256;
-const std::vector<std::string> kBackends = {"metal", "container", "vm"};
+const std::vector<std::string> kLanes = {"metal",        "container",        "vm",          "metal:pooled", "container:pooled",
+                                         "metal:zygote", "container:zygote", "vm:restored", "vm:parked"};
 
 std::string sha256(const std::string& text) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
@@ -73,7 +74,7 @@ void read_workloads(const Value& value, Suite& suite, Places& places) {
 std::vector<std::string> backends_of(const Value& value) {
   std::vector<std::string> out;
   for (const Value& item : value.items()) {
-    out.push_back(kBackends[choice(item, kBackends, "backend")]);
+    out.push_back(kLanes[choice(item, kLanes, "backend")]);
     if (std::count(out.begin(), out.end(), out.back()) > 1) item.fail("backend '" + out.back() + "' stands there twice");
   }
   if (out.empty()) value.fail("'backends' is an empty list", "write backends: [metal, container, vm], or leave it out for all");
@@ -83,6 +84,22 @@ std::vector<std::string> backends_of(const Value& value) {
 }  // namespace
 
 std::string_view name(Experiment::Measure measure) noexcept { return measure == Experiment::Measure::start ? "start" : "probe"; }
+
+Lane lane_of(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  Lane lane{std::string(text.substr(0, colon)), std::nullopt};
+  if (colon == std::string_view::npos) return lane;
+  for (std::size_t i = 0; i < std::size(kStartNames); ++i) {
+    if (kStartNames[i] == text.substr(colon + 1)) lane.start = static_cast<Start>(i);
+  }
+  if (!lane.start) lane.backend = text;  // no backend's name: whoever looks for it says so
+  return lane;
+}
+
+Workload in_lane(Workload workload, const Lane& lane) {
+  if (lane.start) workload.start = *lane.start;
+  return workload;
+}
 
 Workload load_workload(const std::string& name, const std::string& text, std::string_view source) {
   const Value document = Value::parse(text, source);

@@ -14,6 +14,15 @@
 
 namespace tare::bench {
 
+/// What stands side by side in a suite: a backend, or one of its starts by name: "container", "container:zygote".
+struct Lane {
+  std::string backend;
+  std::optional<Start> start;  // instead of the workload's own
+};
+Lane lane_of(std::string_view text);
+/// `workload` as that lane runs it.
+Workload in_lane(Workload workload, const Lane& lane);
+
 struct Experiment {
   enum class Measure {
     start,  // marks from requested to removed, usage at ready
@@ -32,10 +41,10 @@ struct Experiment {
 struct Suite {
   std::string name;
   std::string description;
-  std::string text;                   // the YAML as read
-  std::string digest;                 // "sha256:…" of text
-  std::optional<std::uint64_t> seed;  // absent: drawn for each run and recorded
-  std::vector<std::string> backends = {"metal", "container", "vm"};
+  std::string text;                                                  // the YAML as read
+  std::string digest;                                                // "sha256:…" of text
+  std::optional<std::uint64_t> seed;                                 // absent: drawn for each run and recorded
+  std::vector<std::string> backends = {"metal", "container", "vm"};  // lanes: see Lane
   std::map<std::string, Workload> workloads;
   std::vector<Experiment> experiments;
 };

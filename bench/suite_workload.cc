@@ -111,6 +111,15 @@ Network network_of(const std::optional<Value>& said, const Workload& w) {
   return !w.publish.empty() ? Network::bridge : !w.ports.empty() ? Network::link : Network::none;
 }
 
+TerminalSize terminal_of(const Value& value) {
+  TerminalSize size;
+  Map map(value);
+  size.rows = static_cast<std::uint16_t>(map.require("rows", "write terminal: {rows: 24, columns: 80}").integer(1, 65535));
+  size.columns = static_cast<std::uint16_t>(map.require("columns", "write terminal: {rows: 24, columns: 80}").integer(1, 65535));
+  map.finish();
+  return size;
+}
+
 LogLimits log_of(const Value& value) {
   LogLimits log;
   Map map(value);
@@ -121,6 +130,14 @@ LogLimits log_of(const Value& value) {
   if (const auto files = map.take("max_files")) log.max_files = static_cast<int>(files->integer(1, 1000));
   map.finish();
   return log;
+}
+
+std::optional<VmProfile> vm_profile_of(const Value& value) {
+  Map map(value);
+  const auto profile = map.take("profile");
+  map.finish();
+  if (!profile) return std::nullopt;
+  return static_cast<VmProfile>(choice(*profile, {std::begin(kVmProfileNames), std::end(kVmProfileNames)}, "profile of a VM"));
 }
 
 unsigned umask_of(const Value& value) {
@@ -229,6 +246,8 @@ std::chrono::nanoseconds positive(const Value& value) {
   return duration;
 }
 
+Start start_of(const Value& value) { return static_cast<Start>(choice(value, {std::begin(kStartNames), std::end(kStartNames)}, "start")); }
+
 Workload workload_of(const std::string& name, const Value& value, Places::OfWorkload& place) {
   Workload w;
   w.name = name;
@@ -251,6 +270,10 @@ Workload workload_of(const std::string& name, const Value& value, Places::OfWork
     w.user = user->text();
     if (w.user.empty()) user->fail("'user' is empty", "write user: name, or user: 1000:1000");
   }
+  if (const auto open = map.take("stdin")) w.open_stdin = open->truth();
+  if (const auto tty = map.take("tty")) w.tty = tty->truth();
+  if (const auto size = map.take("terminal")) w.terminal = terminal_of(*size);
+  if (const auto init = map.take("init")) w.init = init->truth();
   if (const auto mask = map.take("umask")) w.umask = umask_of(*mask);
   if (const auto ulimits = map.take("ulimits")) w.ulimits = ulimits_of(*ulimits);
   if (const auto limits = map.take("limits")) w.limits = limits_of(*limits);
@@ -279,7 +302,13 @@ Workload workload_of(const std::string& name, const Value& value, Places::OfWork
   if (const auto mounts = map.take("mounts")) w.mounts = mounts_of(*mounts);
   if (const auto read_only = map.take("read_only_root")) w.read_only_root = read_only->truth();
   if (const auto spaces = map.take("host_namespaces")) w.host_namespaces = namespaces_of(*spaces);
+  if (const auto userns = map.take("userns")) {
+    constexpr Userns kChoices[] = {Userns::host, Userns::automatic};
+    w.userns = kChoices[choice(*userns, {"host", "auto"}, "userns")];
+  }
   if (const auto devices = map.take("devices")) w.devices = devices_of(*devices);
+  if (const auto start = map.take("start")) w.start = start_of(*start);
+  if (const auto vm = map.take("vm")) w.vm_profile = vm_profile_of(*vm);
   place.ready = map.take("ready");
   if (place.ready) w.ready = ready_of(*place.ready);
   if (const auto timeout = map.take("start_timeout")) w.start_timeout = positive(*timeout);

@@ -7,6 +7,7 @@
 
 #include "bench/format.h"
 #include "bench/result.h"
+#include "bench/result_fields.h"
 #include "core/error.h"
 
 namespace tare::bench {
@@ -29,30 +30,11 @@ struct Cell {
 };
 using Row = std::vector<Cell>;
 
-const json::value& field(const json::value& value, std::string_view key) {
-  static const json::value kNothing;
-  const json::object* object = value.if_object();
-  const json::value* found = object == nullptr ? nullptr : object->if_contains(key);
-  return found == nullptr ? kNothing : *found;
-}
-std::string text(const json::value& value, std::string_view key) {
-  const json::string* found = field(value, key).if_string();
-  return found == nullptr ? std::string() : std::string(*found);
-}
-std::optional<double> number(const json::value& value, std::string_view key) {
-  const json::value& found = field(value, key);
-  return found.is_number() ? std::optional(found.to_number<double>()) : std::nullopt;
-}
 int count(const json::value& value, std::string_view key) { return static_cast<int>(number(value, key).value_or(0)); }
 std::optional<Interval> interval(const json::value& value, std::string_view key) {
   const json::array* pair = field(value, key).if_array();
   if (pair == nullptr || pair->size() != 2 || !(*pair)[0].is_number() || !(*pair)[1].is_number()) return std::nullopt;
   return Interval{(*pair)[0].to_number<double>(), (*pair)[1].to_number<double>()};
-}
-const json::array& list(const json::value& value, std::string_view key) {
-  static const json::array kNone;
-  const json::array* found = field(value, key).if_array();
-  return found == nullptr ? kNone : *found;
 }
 
 bool starts_with(std::string_view word, std::string_view start) { return word.substr(0, start.size()) == start; }
@@ -66,8 +48,7 @@ class Table {
       : result_(result), width_(static_cast<std::size_t>(std::max(width, kNarrowest))), colour_(colour) {
     for (const json::value& backend : list(result, "backends")) {
       backends_.push_back(text(backend, "name"));
-      const json::value& emulated = field(field(backend, "probe"), "emulated");
-      emulated_.push_back(emulated.is_bool() && emulated.as_bool());
+      emulated_.push_back(flag(field(backend, "probe"), "emulated"));
     }
   }
 
@@ -207,8 +188,10 @@ class Table {
     const std::string name = text(experiment, "name");
     const std::string workload = text(experiment, "workload");
     const std::string empty = text(experiment, "empty");
+    const std::string start = text(experiment, "start");
     line("");
-    line(paint(name, kBold) + (name == workload ? "" : " of " + workload) + (empty.empty() ? "" : ", empty: " + empty));
+    line(paint(name, kBold) + (name == workload ? "" : " of " + workload) + (start.empty() ? "" : ", start: " + start) +
+         (empty.empty() ? "" : ", empty: " + empty));
     if (comparisons.empty()) {
       line("  no result");
     } else {
@@ -297,16 +280,7 @@ class Table {
 }  // namespace
 
 std::string table_from_json(const std::string& result_json, int width, bool colour) {
-  json::error_code error;
-  const json::value result = json::parse(result_json, error);
-  if (error || !starts_with(text(result, "schema"), "tare.result/")) {
-    throw Error(Code::invalid, "this is no result.json of tare" + (error ? ": " + error.message() : std::string()),
-                "give the result.json that a run wrote");
-  }
-  if (text(result, "schema") != "tare.result/2") {
-    throw Error(Code::invalid, "this result has the form " + text(result, "schema") + ", which this tare does not know",
-                "read it with the tare that wrote it");
-  }
+  const json::value result = parse_result(result_json);
   return Table(result, width, colour).draw();
 }
 

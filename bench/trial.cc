@@ -12,6 +12,7 @@
 #include "bench/noise.h"
 #include "bench/probe_output.h"
 #include "core/error.h"
+#include "core/phases.h"
 #include "core/readiness.h"
 
 namespace tare::bench {
@@ -34,7 +35,7 @@ class Trial {
   Trial(const TrialSetting& setting, const PlannedTrial& planned, Backend& backend, TrialExtras& extras)
       : setting_(setting),
         experiment_(setting.suite->experiments[planned.experiment]),
-        workload_(workload_of(*setting.suite, planned)),
+        workload_(in_lane(workload_of(*setting.suite, planned), lane_of(planned.backend))),
         backend_(backend),
         extras_(extras),
         record_(blank_record(setting, planned)) {
@@ -48,6 +49,7 @@ class Trial {
     try {
       measure(stop);
       judge_order();
+      judge_start();
     } catch (const Error& error) {
       fail_record(setting_, record_, error);
     } catch (const std::exception& error) {
@@ -67,6 +69,7 @@ class Trial {
     const Deadline deadline = Deadline::in(experiment_.timeout);
     timeline_.mark(Mark::requested);
     const std::unique_ptr<Instance> instance = backend_.start(workload_, timeline_);
+    started_as_ = instance->started_as();
     // Whoever waits for the instance then sees it end, within milliseconds.
     const std::stop_callback on_stop(stop, [&] {
       const std::scoped_lock lock(stop_mutex_);
@@ -111,6 +114,7 @@ class Trial {
     ended_ = instance.state() == State::exited;
     const Usage usage = instance.usage();
     extras_.protections = instance.protections();
+    extras_.remarks = instance.remarks();
     if (is_probe()) record_.raw_output = output_of(instance);
     own_cpu_ = usage.cpu;
     if (instance.state() != State::exited) {
@@ -145,7 +149,7 @@ class Trial {
     sample.run = setting_.run;
     sample.block = record_.planned.block;
     sample.trial = record_.planned.number;
-    sample.backend = record_.planned.backend;
+    sample.backend = lane_of(record_.planned.backend).backend;
     sample.variant = record_.variant;
     sample.workload = record_.workload;
     sample.experiment = record_.experiment;
@@ -163,6 +167,14 @@ class Trial {
       if (const auto guest = timeline_.guest(mark)) bound = std::max(bound.value_or(std::chrono::nanoseconds(0)), guest->error_bound);
     }
     if (bound) add("clock.error_bound", "s", seconds(*bound));
+    for (const Phase& phase : phases_of(timeline_)) {
+      const std::string metric = "phase." + std::string(phase.name);
+      if (phase.seconds) {
+        add(metric, "s", *phase.seconds);
+      } else {
+        extras_.missing[metric] = phase.missing;
+      }
+    }
     const auto stopping = timeline_.at(Mark::stopping);
     if (!stopping) return;
     // How long a stop takes says nothing as a time since `requested`.
@@ -212,6 +224,12 @@ class Trial {
     if (const auto disorder = timeline_.disorder()) set_state("invalid:disorder", "marks are out of order: " + *disorder);
   }
 
+  void judge_start() {
+    if (started_as_ == workload_.start) return;
+    set_state("invalid:start",
+              "nothing waited for this start: it was " + std::string(name(started_as_)) + " and not " + std::string(name(workload_.start)));
+  }
+
   void judge_noise(const NoiseReading& before, const NoiseReading& after, double agent_cpu_used) {
     if (record_.state != "ok") return;
     // A backend that cannot tell what its instance used cannot have it told from the use of others.
@@ -229,10 +247,21 @@ class Trial {
   TrialRecord record_;
   std::mutex stop_mutex_;
   bool removing_ = false;
+  Start started_as_ = Start::cold;
   bool ended_ = false;  // before its usage was read
   Timeline timeline_;   // outlives the instance, which marks it
   std::optional<std::chrono::nanoseconds> own_cpu_;
 };
+
+/// What the trial before took is there again, and nobody is at work on it. A failure is the start's to tell.
+void prepare_again(const TrialSetting& setting, const PlannedTrial& planned, Backend& backend) {
+  const Workload workload = in_lane(workload_of(*setting.suite, planned), lane_of(planned.backend));
+  if (workload.start == Start::cold) return;
+  try {
+    backend.prepare(workload);
+  } catch (const std::exception&) {  // NOLINT: the trial is then invalid, or fails for the same reason
+  }
+}
 
 }  // namespace
 
@@ -246,7 +275,7 @@ TrialRecord blank_record(const TrialSetting& setting, const PlannedTrial& planne
   record.planned = planned;
   record.experiment = setting.suite->experiments[planned.experiment].name;
   record.workload = workload_of(*setting.suite, planned).name;
-  record.variant = "cold";
+  record.variant = name(in_lane(workload_of(*setting.suite, planned), lane_of(planned.backend)).start);
   record.state = "ok";
   return record;
 }
@@ -259,7 +288,7 @@ void fail_record(const TrialSetting& setting, TrialRecord& record, const Error& 
   sample.run = setting.run;
   sample.block = record.planned.block;
   sample.trial = record.planned.number;
-  sample.backend = record.planned.backend;
+  sample.backend = lane_of(record.planned.backend).backend;
   sample.variant = record.variant;
   sample.workload = record.workload;
   sample.experiment = record.experiment;
@@ -272,6 +301,7 @@ void fail_record(const TrialSetting& setting, TrialRecord& record, const Error& 
 
 std::optional<TrialRecord> run_trial(const TrialSetting& setting, const PlannedTrial& planned, Backend& backend, TrialExtras& extras,
                                      const std::stop_token& stop) {
+  prepare_again(setting, planned, backend);
   settle(setting.suite->experiments[planned.experiment].settle, stop);
   if (stop.stop_requested()) return std::nullopt;
   TrialRecord record = Trial(setting, planned, backend, extras).run(stop);

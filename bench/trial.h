@@ -24,6 +24,8 @@ struct TrialSetting {
 /// What a trial leaves behind besides its record.
 struct TrialExtras {
   std::map<std::string, std::string> protections;  // of the instance; empty when it never ran
+  std::map<std::string, std::string> missing;      // metric → why it has no value
+  std::vector<std::string> remarks;
 };
 
 /// The workload a planned trial runs: the experiment's own or its empty counterpart.

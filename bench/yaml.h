@@ -27,7 +27,7 @@ constexpr std::size_t kMostBytes = 128U << 10;
 std::string quoted(const std::string& text);
 
 /// One node and where it stands. Cheap to copy.
-class Value {
+class Value {  // NOLINT(bugprone-exception-escape): YAML::Node has no noexcept assignment
  public:
   /// Parses a whole document. Throws Error(invalid) for text that is too long, not UTF-8 or not YAML.
   static Value parse(const std::string& text, std::string_view file_name);
@@ -56,7 +56,7 @@ class Value {
   std::string described() const;
 
  private:
-  Value(YAML::Node node, std::string file, std::string what) : node_(std::move(node)), file_(std::move(file)), what_(std::move(what)) {}
+  Value(const YAML::Node& node, std::string file, std::string what) : node_(node), file_(std::move(file)), what_(std::move(what)) {}
   std::string subject() const;
 
   YAML::Node node_;
