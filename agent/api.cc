@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/api.h"
 
+#include <arpa/inet.h>
+#include <unistd.h>
+
+#include <array>
 #include <charconv>
 #include <chrono>
 #include <optional>
 
 #include "agent/journal.h"
 #include "agent/wire.h"
+#include "bench/explain.h"
 #include "bench/result.h"
 #include "core/error.h"
 
@@ -74,11 +79,21 @@ json::value sample_json(const bench::Sample& sample) {
   return out;
 }
 
-// A web page must not reach the agent through a name of its own that resolves to 127.0.0.1 (DNS rebinding).
+/// "10.0.2.15:9177" → "10.0.2.15", "[fe80::1]:9177" → "fe80::1".
+std::string host_name_of(const std::string& header) {
+  if (header.starts_with('[')) return header.substr(1, header.find(']') - 1);
+  return header.substr(0, header.rfind(':'));
+}
+
+// A web page must not reach the agent through a name of its own that resolves to this host (DNS rebinding). An address is no name.
 void check_host(const Request& request) {
-  const std::string name = request.host.substr(0, request.host.rfind(':'));
-  if (name == "127.0.0.1" || name == "localhost") return;
-  throw Error(Code::invalid, "the Host header '" + request.host + "' does not name this agent", "use 127.0.0.1 or localhost");
+  const std::string name = host_name_of(request.host);
+  in6_addr scratch{};
+  if (::inet_pton(AF_INET, name.c_str(), &scratch) == 1 || ::inet_pton(AF_INET6, name.c_str(), &scratch) == 1) return;
+  std::array<char, 256> own{};
+  if (name == "localhost" || (::gethostname(own.data(), own.size() - 1) == 0 && name == own.data())) return;
+  throw Error(Code::invalid, "the Host header '" + request.host + "' does not name this agent",
+              "use this host's address, its host name or localhost");
 }
 
 Response forbidden(const std::string& sentence, const std::string& hint) {
@@ -130,6 +145,7 @@ void Api::add_run_routes() {
   router_.add("DELETE", "/tare/v1/runs/{id}", [this](const Request& r) { return cancel(r); });
   router_.add("GET", "/tare/v1/runs/{id}/samples", [this](const Request& r) { return samples(r); });
   router_.add("GET", "/tare/v1/runs/{id}/result", [this](const Request& r) { return result(r); });
+  router_.add("GET", "/tare/v1/runs/{id}/explanation", [this](const Request& r) { return explanation(r); });
   router_.add("GET", "/tare/v1/runs/{id}/events", [this](const Request& r) { return events(r); });
 }
 
@@ -242,6 +258,19 @@ Response Api::result(const Request& request) {
   } else {
     response.body = bench::result_json(loaded.suite, loaded.record, loaded.host, computed);
   }
+  return response;
+}
+
+Response Api::explanation(const Request& request) {
+  const std::string width = query(request, "width");
+  const bool as_text = query(request, "format") == "text";
+  Request json = request;
+  json.query.clear();
+  const auto starts = bench::explain(result(json).body);
+  Response response;
+  if (as_text) response.type = "text/plain; charset=utf-8";
+  response.body =
+      as_text ? bench::explanation_text(starts, width.empty() ? 100 : number_of<int>(width, "'width'")) : bench::explanation_json(starts);
   return response;
 }
 

@@ -29,6 +29,7 @@ class Api {
   Response one_run(const Request& request);
   Response samples(const Request& request);
   Response result(const Request& request);
+  Response explanation(const Request& request);
   Response events(const Request& request);
   Response cancel(const Request& request);
   Response host(const Request& request);

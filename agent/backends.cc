@@ -2,12 +2,16 @@
 // The one file that names all backends.
 #include "agent/backends.h"
 
+#include <algorithm>
+
 #include "container/cgroup.h"
 #include "container/launcher.h"
 #include "container/native_backend.h"
+#include "core/bridge.h"
 #include "core/error.h"
 #include "image/store.h"
 #include "vm/accelerator.h"
+#include "vm/driver_root.h"
 #include "vm/guest_kernel.h"
 #include "vm/vm_backend.h"
 
@@ -20,6 +24,8 @@ vm::VmSettings settings_of(const VmConfig& config) {
   vm::VmSettings out;
   out.uri = config.connection == "embed" ? "" : config.connection;
   out.machine = config.machine == "q35" ? vm::Machine::q35 : vm::Machine::microvm;
+  const auto* const profile = std::find(std::begin(kVmProfileNames), std::end(kVmProfileNames), config.profile);
+  out.profile = static_cast<VmProfile>(profile - std::begin(kVmProfileNames));  // load_config() took no other
   if (config.accelerator != "auto") out.accelerator = config.accelerator == "kvm" ? vm::Accelerator::kvm : vm::Accelerator::tcg;
   return out;
 }
@@ -57,18 +63,21 @@ class RealBackends : public BackendSet {
       : paths_(config.paths),
         settings_(settings_of(config.vm)),
         launcher_(config.is_private ? container::Launcher::start_private(config.paths) : container::Launcher::connect(config.paths)),
-        groups_(container::make_control_groups()) {
+        groups_(container::make_control_groups()),
+        bridge_({config.bridge_range, config.paths.network_lock(), true}) {
     const auto images = std::make_shared<image::Store>(paths_);
-    const container::NativeParts native{paths_, launcher_, groups_, images, config.bridge_range};
+    const container::NativeParts native{
+        paths_, launcher_, groups_, images, config.bridge_range, true, static_cast<std::size_t>(config.parked)};
     metal_ = container::make_backend(container::Native::metal, native);
     container_ = container::make_backend(container::Native::container, native);
-    vm_ = vm::make_backend({paths_, groups_, images, settings_, config.bridge_range});
+    vm_ = vm::make_backend({paths_, groups_, images, settings_, config.bridge_range, true, static_cast<std::size_t>(config.parked)});
   }
 
   std::vector<Backend*> all() const override { return {metal_.get(), container_.get(), vm_.get()}; }
   ControlGroups* control_groups() const override { return groups_.get(); }
   std::vector<pid_t> helpers() const override { return {launcher_->pid()}; }
   void end_unclaimed(const std::set<std::string>& instances) const override { launcher_->end_unclaimed(instances); }
+  void tidy() const override { vm::tidy_driver_roots(paths_); }
   std::vector<Check> checks() const override { return {qemu(settings_), kernel(paths_, settings_), kvm_user(settings_)}; }
 
  private:
@@ -76,6 +85,7 @@ class RealBackends : public BackendSet {
   const vm::VmSettings settings_;
   std::shared_ptr<container::Launcher> launcher_;
   std::shared_ptr<ControlGroups> groups_;
+  const bridge::Keeper bridge_;  // outlives the backends
   std::unique_ptr<Backend> metal_;
   std::unique_ptr<Backend> container_;
   std::unique_ptr<Backend> vm_;

@@ -29,6 +29,8 @@ class BackendSet {
   virtual std::vector<pid_t> helpers() const = 0;
   /// Ends what dead agents left at the launcher, but for the processes of these instances.
   virtual void end_unclaimed(const std::set<std::string>& instances) const { static_cast<void>(instances); }
+  /// Removes what dead agents left that belongs to no instance. Throws Error.
+  virtual void tidy() const {}
   /// Findings about this host that only the backends' own folders can make.
   virtual std::vector<Check> checks() const = 0;
 };

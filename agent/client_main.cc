@@ -17,8 +17,8 @@ namespace {
 using namespace tare::agent;
 
 constexpr std::array kVerbs = {
-    cli::Verb{"exec", cli::exec}, cli::Verb{"logs", cli::logs}, cli::Verb{"ps", cli::ps},
-    cli::Verb{"rm", cli::rm},     cli::Verb{"run", cli::run},   cli::Verb{"stop", cli::stop},
+    cli::Verb{"attach", cli::attach}, cli::Verb{"exec", cli::exec}, cli::Verb{"logs", cli::logs}, cli::Verb{"ps", cli::ps},
+    cli::Verb{"rm", cli::rm},         cli::Verb{"run", cli::run},   cli::Verb{"stop", cli::stop},
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/config.h"
 
+#include <arpa/inet.h>
 #include <yaml-cpp/yaml.h>
 
 #include <functional>
@@ -11,6 +12,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/ipv4.h"
+#include "core/workload.h"
 
 namespace tare::agent {
 namespace {
@@ -67,6 +69,11 @@ class Reader {
   std::string file_name_;
 };
 
+bool is_address(const std::string& text) {
+  in6_addr scratch{};
+  return ::inet_pton(AF_INET, text.c_str(), &scratch) == 1 || ::inet_pton(AF_INET6, text.c_str(), &scratch) == 1;
+}
+
 }  // namespace
 
 Config load_config(const std::string& text, std::string_view file_name) {
@@ -82,11 +89,22 @@ Config load_config(const std::string& text, std::string_view file_name) {
   const Setters vm = {
       {"connection", reader.text("connection", {}, config.vm.connection)},
       {"machine", reader.text("machine", {"microvm", "q35"}, config.vm.machine)},
+      {"profile", reader.text("profile", {std::begin(kVmProfileNames), std::end(kVmProfileNames)}, config.vm.profile)},
       {"accelerator", reader.text("accelerator", {"auto", "kvm", "tcg"}, config.vm.accelerator)},
   };
   const Setters top = {
       {"tcp_port", reader.number("tcp_port", 1, 65535, [&](int value) { config.tcp_port = static_cast<std::uint16_t>(value); })},
+      {"tcp_address",
+       [&](const YAML::Node& node) {
+         const std::string written = node.IsScalar() ? node.Scalar() : "";
+         if (!is_address(written)) {
+           reader.fail(node.Mark(), "'tcp_address' is '" + written + "', which is no IP address",
+                       "write one of this host's, or 0.0.0.0 for all of them");
+         }
+         config.tcp_address = written;
+       }},
       {"event_streams", reader.number("event_streams", 1, 1000, [&](int value) { config.event_streams = value; })},
+      {"parked", reader.number("parked", 1, 256, [&](int value) { config.parked = value; })},
       {"bridge_range",
        [&](const YAML::Node& node) {
          const std::string written = node.IsScalar() ? node.Scalar() : "";

@@ -15,12 +15,15 @@ namespace tare::agent {
 struct VmConfig {
   std::string connection = "embed";  // "embed": libvirt's driver inside the agent; else a URI such as "qemu:///system"
   std::string machine = "microvm";   // or "q35"
+  std::string profile = "default";   // core/workload.h's VmProfile, of workloads that name none
   std::string accelerator = "auto";  // "auto": KVM where the self-test passes, else TCG; or "kvm", "tcg"
 };
 
 struct Config {
   std::optional<std::uint16_t> tcp_port;  // absent: the unix socket alone
+  std::string tcp_address = "127.0.0.1";  // of this host, IPv4 or IPv6; "0.0.0.0" and "::" are all of them
   int event_streams = 8;                  // more at the same time are answered with 503
+  int parked = 8;                         // what waits for each shape of workload that is not started cold
   std::string log_level = "info";         // "info", "warn", "error"
   VmConfig vm;
   std::string bridge_range;  // of tare0, "10.214.0.0/16"; empty: that one, or the next /16 that is free

@@ -45,6 +45,11 @@ void clean_up(const Paths& paths, const BackendSet& backends, Store& store) {
   const Swept swept = sweep(paths, backends.control_groups());
   if (!swept.instances.empty()) journal::warn("removed what a dead agent left: " + std::to_string(swept.instances.size()) + " instances");
   for (const std::string& problem : swept.problems) journal::warn("left over: " + problem);
+  try {
+    backends.tidy();  // last: a domain whose QEMU was just swept is gone
+  } catch (const Error& e) {
+    journal::warn(std::string("left over: ") + e.what());
+  }
 }
 
 // The results of the last run stay on /metrics when the agent is started again.
@@ -93,8 +98,8 @@ void serve(const DaemonOptions& options, const MakeBackends& make) {
   Runs runs(config.paths, *backends, store, hub, metrics);
   Api api(runs, store, metrics);
   add_instance_routes(api.router(), instances);
-  ServerOptions server_options{config.paths.socket(), config.is_private ? std::nullopt : config.tcp_port, config.event_streams,
-                               options.lease_fd};
+  ServerOptions server_options{config.paths.socket(), config.is_private ? std::nullopt : config.tcp_port, config.tcp_address,
+                               config.event_streams, options.lease_fd};
   Server server(server_options, api, store, runs, hub, metrics);
   std::jthread first_look;
   if (!config.is_private) {

@@ -6,6 +6,7 @@
 
 #include "agent/instance_json.h"
 #include "agent/instance_stream.h"
+#include "agent/process_stream.h"
 #include "agent/suggest.h"
 #include "core/error.h"
 
@@ -57,11 +58,18 @@ std::shared_ptr<LiveInstance> running(const Instances& instances, const Request&
   return live;
 }
 
+Framing framing(const Request& request) {
+  const std::string text = query(request, "framing");
+  if (text.empty() || text == "frames") return Framing::frames;
+  if (text == "docker") return Framing::docker;
+  throw Error(Code::invalid, "there is no framing '" + text + "'", "leave it out, or write framing=docker");
+}
+
 Response start(Instances& instances, const Request& request) {
   StartInstance wanted = start_instance_from(request.body);
   wanted.attached = flag(request, "attach");
   auto live = instances.start(std::move(wanted));
-  if (live->attached()) return going_on(attach_source(instances, std::move(live)));
+  if (live->attached()) return going_on(attach_source(instances, std::move(live), true, framing(request)));
   Response response = answer(json::object{{"id", live->id()}, {"name", live->name()}}, 201);
   response.headers["Location"] = "/tare/v1/instances/" + live->id();
   return response;
@@ -95,19 +103,24 @@ Response stop(Instances& instances, const Request& request) {
 
 Response exec(Instances& instances, const Request& request) {
   auto live = running(instances, request);
-  std::vector<std::string> command;
-  const json::object body = object_from(request.body, R"({"command": ["ps"]})");
-  for (const auto& entry : body) {
-    const std::string key(entry.key());
-    if (key != "command") throw Error(Code::invalid, "unknown key '" + key + "'" + did_you_mean(key, {"command"}));
-    if (!entry.value().is_array()) throw Error(Code::invalid, "'command' is no list");
-    for (const json::value& word : entry.value().as_array()) {
-      if (!word.is_string()) throw Error(Code::invalid, "'command' is no list of texts");
-      command.emplace_back(word.as_string());
-    }
+  const ExecRequest wanted = exec_request_from(request.body);
+  const Framing how = framing(request);
+  auto process = live->instance().start_exec(wanted, Deadline::in(live->workload().start_timeout));
+  return going_on(exec_source(instances, std::move(live), std::move(process), wanted.tty, how));
+}
+
+Response attach(Instances& instances, const Request& request) {
+  return going_on(attach_source(instances, running(instances, request), false, framing(request)));
+}
+
+Response resize(Instances& instances, const Request& request) {
+  const auto live = running(instances, request);
+  if (live->instance().input() == nullptr || !live->workload().tty) {
+    throw Error(Code::conflict, "instance '" + live->name() + "' has no terminal", "start it with `tty: true`");
   }
-  if (command.empty() || command[0].empty()) throw Error(Code::invalid, "'command' names no program");
-  return going_on(exec_source(instances, std::move(live), std::move(command)));
+  live->instance().input()->resize(
+      {number_of<std::uint16_t>(query(request, "rows"), "rows"), number_of<std::uint16_t>(query(request, "columns"), "columns")});
+  return answer(summary_json(*live));
 }
 
 }  // namespace
@@ -126,6 +139,8 @@ void add_instance_routes(Router& router, Instances& instances) {
   router.add("GET", one + "/log", [&](const Request& r) { return log(instances, r); });
   router.add("POST", one + "/stop", [&](const Request& r) { return stop(instances, r); });
   router.add("POST", one + "/exec", [&](const Request& r) { return exec(instances, r); });
+  router.add("POST", one + "/attach", [&](const Request& r) { return attach(instances, r); });
+  router.add("POST", one + "/resize", [&](const Request& r) { return resize(instances, r); });
   router.add("POST", one + "/wait", [&](const Request& r) { return going_on(wait_source(named(instances, r))); });
   router.add("POST", one + "/signal", [&, done](const Request& r) {
     const auto live = running(instances, r);

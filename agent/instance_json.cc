@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/instance_json.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <csignal>
@@ -122,6 +123,28 @@ StartInstance start_instance_from(const std::string& body) {
   return start;
 }
 
+// What a further process can be asked for is a part of a workload, and read by the same table.
+ExecRequest exec_request_from(const std::string& body) {
+  static const std::vector<std::string> kKeys = {"command", "user", "working_directory", "environment", "stdin", "tty", "terminal"};
+  json::object document = object_from(body, R"({"command": ["ps"]})");
+  for (const auto& entry : document) {
+    const std::string key(entry.key());
+    if (std::find(kKeys.begin(), kKeys.end(), key) == kKeys.end()) {
+      throw Error(Code::invalid, "unknown key '" + key + "'" + did_you_mean(key, kKeys));
+    }
+  }
+  if (!document.contains("command")) throw Error(Code::invalid, "'command' is missing", R"(send {"command": ["ps"]})");
+  document["image"] = "none";
+  const Workload workload = bench::load_workload("exec", json::serialize(document), "exec");
+  return {.command = workload.command,
+          .user = workload.user,
+          .working_directory = workload.working_directory,
+          .environment = workload.environment,
+          .open_stdin = workload.open_stdin,
+          .tty = workload.tty,
+          .terminal = workload.terminal};
+}
+
 json::object to_json(const Ending& ending) {
   json::object out;
   if (ending.exit) {
@@ -151,12 +174,15 @@ json::object summary_json(const LiveInstance& live) {
 json::object whole_json(const LiveInstance& live) {
   json::object out = summary_json(live);
   out["address"] = live.instance().address();
+  out["start"] = tare::name(live.instance().started_as());
   out["marks"] = marks_json(live.timeline());
   out["usage"] = usage_json(live.instance().usage());
   out["limits"] = limits_json(live.workload().limits);
   json::object protections;
   for (const auto& [key, value] : live.instance().protections()) protections[key] = value;
   out["protections"] = std::move(protections);
+  out["stdin"] = live.workload().open_stdin;
+  out["tty"] = live.workload().tty;
   return out;
 }
 

@@ -12,6 +12,9 @@ namespace tare::agent {
 /// {"backend"?, "name"?, "workload": {…}}; a workload has the keys that it has in a suite. Throws Error(invalid) with "did you mean".
 StartInstance start_instance_from(const std::string& body);
 
+/// {"command", "user"?, "working_directory"?, "environment"?, "stdin"?, "tty"?, "terminal"?}, each as in a workload.
+ExecRequest exec_request_from(const std::string& body);
+
 /// The body of a request. Throws Error(invalid) for what is no JSON object; `example` is what should be sent.
 boost::json::object object_from(const std::string& body, const std::string& example);
 

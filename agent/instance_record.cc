@@ -47,6 +47,7 @@ Ending ending_from(const json::value& value) {
 void record_intent(const std::filesystem::path& directory, const std::filesystem::path& run, const LiveInstance& live) {
   const json::object record = {{"run", std::filesystem::absolute(run).string()},
                                {"created_at", exact(live.created_at())},
+                               {"attached", live.attached()},      // then it ends with its agent, which holds its client
                                {"request", live.request().text}};  // as it came: the same reader reads it again
   write_beside(directory, kIntent, json::serialize(record) + "\n");
 }
@@ -78,6 +79,7 @@ std::optional<InstanceRecord> read_record(const std::filesystem::path& directory
     record.run = text_at(value, "run");
     record.created_at = std::strtod(text_at(value, "created_at").c_str(), nullptr);
     record.start = start_instance_from(text_at(value, "request"));
+    if (const json::value* attached = value.as_object().if_contains("attached")) record.start.attached = attached->as_bool();
     if (const auto started = try_read_file(directory / kStart)) {
       const json::value marks = parse_json(*started);
       record.started = true;

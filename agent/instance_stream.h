@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a client sees of a live instance as a stream: its log, an attached run, its end.
+// What a client sees of a live instance as a stream: its log and its end. (process_stream.h: where it is attached.)
 #pragma once
 
 #include <cstdint>
@@ -25,10 +25,6 @@ struct LogQuery {
 
 /// The log in frames; with `follow`, until the instance has ended.
 std::unique_ptr<Source> log_source(std::shared_ptr<LiveInstance> live, const LogQuery& query);
-/// The output as it comes and then the exit, with signals on the way back. Its end is the instance's end: the lease of an attached run.
-std::unique_ptr<Source> attach_source(Instances& instances, std::shared_ptr<LiveInstance> live);
-/// Runs `command` inside; its output in frames, and at last its {"exit"}.
-std::unique_ptr<Source> exec_source(Instances& instances, std::shared_ptr<LiveInstance> live, std::vector<std::string> command);
 /// {"StatusCode": …} when the instance has ended; the head is sent at once.
 std::unique_ptr<Source> wait_source(std::shared_ptr<LiveInstance> live);
 

@@ -105,12 +105,14 @@ void Instances::insert(const std::shared_ptr<LiveInstance>& live) {
 
 std::unique_ptr<Instance> Instances::make(Backend& backend, LiveInstance& live) {
   backend.prepare(live.workload());
-  if (!is_kept(live)) return backend.start(live.workload(), live.timeline());
-  InstanceDir directory(paths_, new_instance_id());
-  const std::filesystem::path path = directory.path();
-  record_intent(path, paths_.run, live);
-  auto instance = backend.start_kept(std::move(directory), live.workload(), live.timeline());
-  if (std::filesystem::exists(path)) record_start(path, live.timeline());
+  if (!is_kept(live) && !(keep_ && live.may_be_left())) return backend.start(live.workload(), live.timeline());
+  std::filesystem::path path;
+  const auto record = [&](const InstanceDir& directory) {
+    path = directory.path();
+    record_intent(path, paths_.run, live);
+  };
+  auto instance = backend.start_kept(record, live.workload(), live.timeline());
+  if (!path.empty()) record_start(path, live.timeline());
   return instance;
 }
 
@@ -146,7 +148,7 @@ void Instances::adopt() {
 
 std::shared_ptr<LiveInstance> Instances::adopt_one(const std::string& id) {
   auto record = read_record(paths_.instances() / id);
-  if (!record || !record->started || record->run != std::filesystem::absolute(paths_.run)) return nullptr;
+  if (!record || !record->started || record->start.attached || record->run != std::filesystem::absolute(paths_.run)) return nullptr;
   Backend& backend = backend_named(record->start.backend);
   auto live = std::make_shared<LiveInstance>(std::move(record->start), record->created_at, std::move(record->ending));
   if (record->requested) live->timeline().mark(Mark::requested, *record->requested);
@@ -220,6 +222,15 @@ void Instances::remove(const std::string& reference, bool force) {
                 "stop it with `tare stop " + live->name() + "`, or remove it with `tare rm --force`");
   }
   drop(*live);
+}
+
+void Instances::detach(LiveInstance& live) {
+  live.detach();
+  if (!is_kept(live) || !live.may_be_left()) return;
+  live.while_present([&] {
+    const std::filesystem::path directory = paths_.instances() / live.id();
+    if (std::filesystem::exists(directory)) record_intent(directory, paths_.run, live);
+  });
 }
 
 void Instances::drop(LiveInstance& instance) {

@@ -35,6 +35,8 @@ class Instances {
   std::vector<std::shared_ptr<LiveInstance>> list() const;
   /// Removes one. Throws Error(conflict) for one that runs, unless `force`.
   void remove(const std::string& reference, bool force);
+  /// An attached one whose client leaves it running: from now on it is as if it had been started detached.
+  void detach(LiveInstance& live);
   /// Does a piece of work that may wait, on a thread of ours. What it throws goes into the log.
   void later(std::function<void()> work);
   /// The same for work that may take as long as a workload: on a thread of its own.

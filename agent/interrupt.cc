@@ -3,34 +3,19 @@
 
 #include <sys/signalfd.h>
 
-#include <csignal>
-
 #include "core/error.h"
 
 namespace tare::agent {
-namespace {
 
-sigset_t signals() {
-  sigset_t set;
-  ::sigemptyset(&set);
-  ::sigaddset(&set, SIGINT);
-  ::sigaddset(&set, SIGTERM);
-  return set;
-}
-
-}  // namespace
-
-Interrupt::Interrupt() {
-  const sigset_t set = signals();
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  fd_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+Interrupt::Interrupt(std::initializer_list<int> signals) {
+  ::sigemptyset(&set_);
+  for (const int number : signals) ::sigaddset(&set_, number);
+  ::pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  fd_ = Fd(::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd_) throw_errno("make a signalfd");
 }
 
-Interrupt::~Interrupt() {
-  const sigset_t set = signals();
-  ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
-}
+Interrupt::~Interrupt() { ::pthread_sigmask(SIG_UNBLOCK, &set_, nullptr); }
 
 int Interrupt::take() {
   signalfd_siginfo info{};

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// SIGINT and SIGTERM as a descriptor to poll, for a verb that wants to end in order. Make it before any thread.
+// SIGINT and SIGTERM, or further signals, as a descriptor to poll, for a verb that wants to end in order. Make it before any thread.
 #pragma once
+
+#include <csignal>
+#include <initializer_list>
 
 #include "core/fd.h"
 
@@ -8,8 +11,8 @@ namespace tare::agent {
 
 class Interrupt {
  public:
-  /// From now on the two signals no longer end the process.
-  Interrupt();
+  /// From now on these signals no longer end the process.
+  explicit Interrupt(std::initializer_list<int> signals = {SIGINT, SIGTERM});
   ~Interrupt();
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
@@ -21,6 +24,7 @@ class Interrupt {
   int count() const { return count_; }
 
  private:
+  sigset_t set_{};
   Fd fd_;
   int first_ = 0;
   int count_ = 0;

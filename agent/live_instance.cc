@@ -18,12 +18,13 @@ std::string sentence_of(const Exit& exit, const Workload& workload) {
   return exit.signaled ? "was killed by " + text_of(exit) : "";
 }
 
-LiveInstance::LiveInstance(StartInstance start) : start_(std::move(start)), name_(start_.name), created_at_(unix_now()) {
+LiveInstance::LiveInstance(StartInstance start)
+    : start_(std::move(start)), attached_(start_.attached), name_(start_.name), created_at_(unix_now()) {
   timeline_.mark(Mark::requested);
 }
 
 LiveInstance::LiveInstance(StartInstance start, double created_at, std::optional<Ending> ending)
-    : start_(std::move(start)), name_(start_.name), created_at_(created_at), ending_(std::move(ending)) {}
+    : start_(std::move(start)), attached_(start_.attached), name_(start_.name), created_at_(created_at), ending_(std::move(ending)) {}
 
 void LiveInstance::hold(std::unique_ptr<Instance> instance) {
   instance_ = std::move(instance);

@@ -42,7 +42,11 @@ class LiveInstance {
   const std::string& backend() const { return start_.backend; }
   const Workload& workload() const { return start_.workload; }
   const StartInstance& request() const { return start_; }
-  bool attached() const { return start_.attached; }
+  bool attached() const { return attached_; }
+  /// True for one that a person at a terminal may leave: what an instance needs to outlive its agent is kept from the start.
+  bool may_be_left() const { return start_.attached && start_.workload.tty && start_.workload.open_stdin; }
+  /// From now on it does not end with its client.
+  void detach() { attached_ = false; }
   double created_at() const { return created_at_; }  // unix time
   Timeline& timeline() { return timeline_; }
   const Timeline& timeline() const { return timeline_; }
@@ -71,6 +75,7 @@ class LiveInstance {
   void tell();
 
   const StartInstance start_;
+  std::atomic<bool> attached_;
   std::string name_;
   const double created_at_;
   Timeline timeline_;  // before the instance, which marks it until it is gone

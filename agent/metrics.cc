@@ -252,7 +252,7 @@ void Metrics::trial_finished(const bench::TrialRecord& trial) {
   static const auto starts = buckets(0.0005, 37, std::sqrt(2.0));
   static const auto phases = buckets(0.0005, 18, 2.0);
   if (const auto ready = value_of(trial, "mark.ready")) {
-    histograms_->observe("tare_start_duration_seconds", {backend, trial.workload, "cold"}, *ready, starts);
+    histograms_->observe("tare_start_duration_seconds", {backend, trial.workload, trial.variant}, *ready, starts);
   }
   for (const auto& [phase, seconds] : start_phases(trial)) {
     histograms_->observe("tare_start_phase_duration_seconds", {backend, trial.workload, phase}, seconds, phases);

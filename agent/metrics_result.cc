@@ -32,10 +32,18 @@ bool is_counted(const bench::TrialRecord& trial) {
   return trial.planned.block > 0 && !trial.state.starts_with("failed") && !trial.state.starts_with("invalid");
 }
 
+std::string variant_of(const bench::RunRecord& run, const std::string& backend, const std::string& experiment) {
+  for (const bench::TrialRecord& trial : run.trials) {
+    if (trial.experiment == experiment && trial.planned.backend == backend && !trial.planned.empty) return trial.variant;
+  }
+  return "cold";
+}
+
 void put_start(MetricTable& table, const bench::RunRecord& run, const std::string& backend, const bench::ExperimentResult& experiment,
                const bench::Summary& s) {
+  const std::string variant = variant_of(run, backend, experiment.name);
   const auto put = [&](const char* stat, const std::optional<double>& value) {
-    if (value) table.set("tare_result_start_seconds", {backend, experiment.workload, "cold", stat}, *value);
+    if (value) table.set("tare_result_start_seconds", {backend, experiment.workload, variant, stat}, *value);
   };
   put("p50", s.median);
   put("p95", s.p95);

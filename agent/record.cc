@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/record.h"
 
+#include <algorithm>
 #include <ctime>
 
 #include "agent/journal.h"
@@ -52,11 +53,14 @@ Recorder::Recorder(const std::string& id, const bench::Suite& suite, std::uint64
 }
 
 void Recorder::probe(const std::vector<Backend*>& backends) {
-  for (const Backend* backend : backends) {
+  for (const std::string& lane : suite_.backends) {
+    const auto is_its = [name = bench::lane_of(lane).backend](const Backend* backend) { return backend->name() == name; };
+    const auto backend = std::find_if(backends.begin(), backends.end(), is_its);
+    if (backend == backends.end()) continue;
     boost::json::object progress;
-    progress["probing"] = backend->name();
+    progress["probing"] = (*backend)->name();
     hub_.set_progress(record_.id, boost::json::serialize(progress));
-    record_.backends.push_back({std::string(backend->name()), backend->probe(), {}});
+    record_.backends.push_back({lane, (*backend)->probe(), {}});
   }
   const auto plan = bench::plan(suite_, able(record_.backends), record_.seed);
   metrics_.set_backends(record_.backends);

@@ -10,7 +10,9 @@
 #include "core/bridge.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/id_range.h"
 #include "core/instance_dir.h"
+#include "core/link_removal.h"
 #include "core/netlink.h"
 
 namespace tare::agent {
@@ -34,7 +36,7 @@ void remove_leftover(const Paths& paths, ControlGroups* groups, const std::strin
   if (groups != nullptr) groups->remove_leftover(id);  // first: a living process would hold everything else
   const bridge::Settings bridge{{}, paths.network_lock()};
   if (auto member = bridge::Member::find(bridge, id)) member->remove();
-  for (const char side : {'h', 'i', 't'}) netlink::remove_link(netlink::interface_name(id, side));
+  for (const char side : {'h', 'i', 't'}) rtnl::remove_links({netlink::interface_name(id, side)});
   const std::filesystem::path directory = paths.instances() / id;
   for (const std::string& point : mounts_below(directory)) ::umount2(point.c_str(), MNT_DETACH);
   remove_tree(directory);
@@ -63,6 +65,7 @@ Swept sweep(const Paths& paths, ControlGroups* groups) {
       out.problems.push_back("instance " + id + ": " + e.what());
     }
   }
+  IdRange::tidy(paths.id_ranges());
   try {
     bridge::tidy({{}, paths.network_lock()});
   } catch (const Error& e) {

@@ -25,7 +25,7 @@ void choose_backends(bench::Suite& suite, const std::vector<std::string>& wanted
   for (const Backend* backend : known) names.emplace_back(backend->name());
   if (!wanted.empty()) suite.backends = wanted;
   for (const std::string& backend : suite.backends) {
-    if (std::find(names.begin(), names.end(), backend) != names.end()) continue;
+    if (std::find(names.begin(), names.end(), bench::lane_of(backend).backend) != names.end()) continue;
     std::string list;
     for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
     throw Error(Code::invalid, "there is no backend '" + backend + "'" + did_you_mean(backend, names), "one of: " + list);
@@ -66,8 +66,8 @@ std::string Runs::start(const StartRun& request) {
   store_.begin_run(id, suite, bench::host_context(), seed);
   if (thread_.joinable()) thread_.join();  // the run before has ended; only its thread is left
   active_ = id;
-  thread_ = std::jthread([this, id, suite = std::move(suite), seed, held = std::move(*host_lock)](std::stop_token stop) mutable {
-    execute(id, suite, seed, std::move(held), std::move(stop));
+  thread_ = std::jthread([this, id, suite = std::move(suite), seed, held = std::move(*host_lock)](const std::stop_token& stop) mutable {
+    execute(id, suite, seed, std::move(held), stop);
   });
   return id;
 }
@@ -101,14 +101,15 @@ std::vector<Backend*> Runs::chosen(const bench::Suite& suite) const {
   std::vector<Backend*> out;
   for (const std::string& wanted : suite.backends) {
     for (Backend* backend : backends_.all()) {
-      if (backend->name() == wanted) out.push_back(backend);
+      const bool is_it = backend->name() == bench::lane_of(wanted).backend;
+      if (is_it && std::find(out.begin(), out.end(), backend) == out.end()) out.push_back(backend);
     }
   }
   return out;
 }
 
 // The top of the run's thread: every failure ends here, as the run's own outcome.
-void Runs::execute(const std::string& id, const bench::Suite& suite, std::uint64_t seed, FileLock lock, std::stop_token stop) {
+void Runs::execute(const std::string& id, const bench::Suite& suite, std::uint64_t seed, FileLock lock, const std::stop_token& stop) {
   const std::vector<Backend*> backends = chosen(suite);
   Recorder recorder(id, suite, seed, store_, hub_, metrics_);
   std::string state = "failed";

@@ -46,7 +46,7 @@ class Runs {
   Examination examination(bool fresh);
 
  private:
-  void execute(const std::string& id, const bench::Suite& suite, std::uint64_t seed, FileLock lock, std::stop_token stop);
+  void execute(const std::string& id, const bench::Suite& suite, std::uint64_t seed, FileLock lock, const std::stop_token& stop);
   std::vector<Backend*> chosen(const bench::Suite& suite) const;
 
   const Paths paths_;

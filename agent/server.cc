@@ -6,6 +6,7 @@
 #include <boost/asio.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <cerrno>
 #include <csignal>
 #include <list>
 
@@ -132,17 +133,21 @@ class Server::State {
   }
 
   void listen_tcp(std::uint16_t port) {
+    const bool is_v6 = options_.tcp_address.find(':') != std::string::npos;
+    const std::string address = is_v6 ? "[" + options_.tcp_address + "]" : options_.tcp_address;
     try {
       tcp_.emplace(io_);
-      const Tcp::endpoint endpoint(asio::ip::address_v4::loopback(), port);
+      const Tcp::endpoint endpoint(asio::ip::make_address(options_.tcp_address), port);
       tcp_->open(endpoint.protocol());
       tcp_->set_option(asio::socket_base::reuse_address(true));
       tcp_->bind(endpoint);
       tcp_->listen();
-      journal::info("listening on 127.0.0.1:" + std::to_string(tcp_->local_endpoint().port()));
+      journal::info("listening on " + address + ":" + std::to_string(tcp_->local_endpoint().port()));
     } catch (const boost::system::system_error& e) {
-      throw Error(code_of_errno(e.code().value()), "listen on 127.0.0.1:" + std::to_string(port) + ": " + e.code().message(),
-                  "set tcp_port in agent.yaml to a free port");
+      const bool not_ours = e.code().value() == EADDRNOTAVAIL;
+      throw Error(code_of_errno(e.code().value()), "listen on " + address + ":" + std::to_string(port) + ": " + e.code().message(),
+                  not_ours ? "set tcp_address in agent.yaml to an address of this host, or to 0.0.0.0"
+                           : "set tcp_port in agent.yaml to a free port");
     }
   }
 
@@ -242,7 +247,7 @@ class Server::State {
     }
     metrics_.set_event_streams(++streams_);
     try {
-      co_await stream_events(stream, std::move(events));
+      co_await stream_events(stream, std::move(events));  // NOLINT(bugprone-use-after-move): version 14 takes a coroutine for a loop
     } catch (const std::exception& e) {
       journal::warn(std::string("event stream: ") + e.what());
     }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The transport: HTTP/1.1 on a unix socket and, if asked for, on 127.0.0.1, as coroutines on one thread; handlers run on four more, so that
-// a slow one (a first probe) holds up nobody. The only user of Boost.Beast on the agent's side.
+// The transport: HTTP/1.1 on a unix socket and, if asked for, on a TCP port, as coroutines on one thread; handlers run on four more, so
+// that a slow one (a first probe) holds up nobody. The only user of Boost.Beast on the agent's side.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "agent/api.h"
 #include "agent/events.h"
@@ -16,6 +17,7 @@ namespace tare::agent {
 struct ServerOptions {
   std::filesystem::path socket;
   std::optional<std::uint16_t> tcp_port;  // 0: any free one
+  std::string tcp_address = "127.0.0.1";
   int event_streams = 8;
   int lease_fd = -1;  // the server ends when this descriptor reads its end: whoever started the agent is gone
 };

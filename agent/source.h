@@ -22,6 +22,10 @@ class Source {
   virtual void on_change(std::function<void()> wake) = 0;
   /// Bytes that the client sent after its request.
   virtual void input(std::string_view bytes) = 0;
+  /// False while it cannot keep more of them: the server reads nothing then, until `wake`.
+  virtual bool takes_input() { return true; }
+  /// The client will send nothing more. True when it may still read, as Docker's does; false when that means that it is gone.
+  virtual bool input_ended() { return false; }
   /// The connection is gone, whoever ended it.
   virtual void closed() = 0;
 };

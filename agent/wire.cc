@@ -111,6 +111,7 @@ json::array to_json(const std::vector<bench::BackendInfo>& backends) {
     json::object one = to_json(backend.probe);
     one["name"] = backend.name;
     one["protections"] = map_json(backend.protections);
+    one["missing"] = map_json(backend.missing);
     out.emplace_back(std::move(one));
   }
   return out;
@@ -130,6 +131,7 @@ std::vector<bench::BackendInfo> backends_from(const json::value& value) {
     info.probe.accelerator = text_at(one, "accelerator");
     info.probe.details = map_from(one, "details");
     info.protections = map_from(one, "protections");
+    info.missing = map_from(one, "missing");
     out.push_back(std::move(info));
   }
   return out;

@@ -2,23 +2,21 @@
 // `tare exec`: a further process in a running instance; ends with its exit code.
 #include <unistd.h>
 
-#include <boost/json.hpp>
-
-#include "agent/cli/frame_output.h"
+#include "agent/cli/run_body.h"
+#include "agent/cli/session.h"
 #include "agent/cli/verbs.h"
 #include "agent/private_agent.h"
 
 namespace tare::agent::cli {
 
 int exec(const Options& options, const MakeBackends&) {
-  Interrupt interrupt;
-  const AgentSession session(Paths::from_environment(), options.config);
+  const RunOptions& wanted = options.instance_run;
   const std::string& name = options.instances.at(0);
-  boost::json::array command;
-  for (const std::string& word : options.instance_run.command) command.emplace_back(word);
-  const std::string body = boost::json::serialize(boost::json::object{{"command", std::move(command)}});
-  Client::Opened stream = session.client().open("POST", "/tare/v1/instances/" + percent_encoded(name) + "/exec", body);
-  return status_of(write_frames(stream, interrupt, [](int number) { ::_exit(128 + number); }), name);
+  const std::string body = exec_body(wanted, terminal_size(STDOUT_FILENO));
+  Interrupt interrupt = AttachedSession::signals();
+  const AgentSession session(Paths::from_environment(), options.config);
+  AttachedSession attached({.input = wanted.interactive, .tty = wanted.tty, .may_leave = false}, interrupt, [] {});
+  return status_of(attached.run(session.client().open("POST", "/tare/v1/instances/" + percent_encoded(name) + "/exec", body)), name);
 }
 
 }  // namespace tare::agent::cli

@@ -8,8 +8,6 @@
 #include <array>
 #include <cerrno>
 
-#include "agent/cli/verbs.h"
-#include "agent/wire.h"
 #include "core/error.h"
 #include "core/files.h"
 
@@ -43,18 +41,6 @@ std::string write_frames(Client::Opened& stream, Interrupt& interrupt, const std
     if (n <= 0) return control;
     bytes.assign(chunk.data(), static_cast<std::size_t>(n));
   }
-}
-
-int status_of(const std::string& control, const std::string& who) {
-  if (control.empty()) throw Error(Code::failed, who + ": the agent ended before the workload did", "look into the agent's log");
-  const auto document = parse_json(control);
-  const auto* exit = document.is_object() ? document.as_object().if_contains("exit") : nullptr;
-  if (exit == nullptr) throw error_from(control, 500);
-  const std::string sentence = text_at(*exit, "sentence");
-  if (!sentence.empty()) note("tare: " + who + " " + sentence);
-  const auto* status = exit->as_object().if_contains("status");
-  if (status == nullptr) throw Error(Code::failed, who + ": nobody can tell how it ended");
-  return static_cast<int>(status->as_int64());
 }
 
 }  // namespace tare::agent::cli

@@ -15,8 +15,4 @@ namespace tare::agent::cli {
 /// with each signal that arrives meanwhile. Throws Error when stdout is closed or full.
 std::string write_frames(Client::Opened& stream, Interrupt& interrupt, const std::function<void(int)>& on_signal);
 
-/// The exit code that {"exit": …} tells, with its sentence on stderr after `who`. Throws the Error of an {"error": …}, and Error(failed)
-/// when the stream ended without either.
-int status_of(const std::string& control, const std::string& who);
-
 }  // namespace tare::agent::cli

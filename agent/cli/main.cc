@@ -11,9 +11,10 @@ namespace tare::agent::cli {
 namespace {
 
 constexpr std::array kVerbs = {
-    Verb{"agent", agent}, Verb{"bench", bench}, Verb{"cancel", cancel}, Verb{"check", check},     Verb{"doctor", doctor},
-    Verb{"exec", exec},   Verb{"logs", logs},   Verb{"ps", ps},         Verb{"rm", rm},           Verb{"run", cli::run},
-    Verb{"runs", runs},   Verb{"show", show},   Verb{"stop", stop},     Verb{"version", version},
+    Verb{"agent", agent}, Verb{"attach", attach}, Verb{"bench", bench}, Verb{"cancel", cancel},
+    Verb{"check", check}, Verb{"doctor", doctor}, Verb{"exec", exec},   Verb{"explain", explain},
+    Verb{"logs", logs},   Verb{"ps", ps},         Verb{"rm", rm},       Verb{"run", cli::run},
+    Verb{"runs", runs},   Verb{"show", show},     Verb{"stop", stop},   Verb{"version", version},
 };
 
 }  // namespace

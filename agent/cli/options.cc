@@ -25,7 +25,7 @@ void declare(CLI::App& app, Options& o) {
   bench->add_option("SUITE", o.suite, "a YAML file, or the name of one in configs/suites")->required();
   bench->add_option("--seed", o.seed, "repeat the order of an earlier run");
   bench->add_option("--results", o.results, "directory in which the run's own is made")->capture_default_str();
-  bench->add_option("--backends", o.backends, "only these: metal,container,vm")->delimiter(',');
+  bench->add_option("--backends", o.backends, "only these: metal,container,vm; container:zygote, vm:restored")->delimiter(',');
   bench->add_flag("--quiet", o.quiet, "no progress");
   json(bench);
   config(bench);
@@ -35,6 +35,9 @@ void declare(CLI::App& app, Options& o) {
   show->add_option("RUN", o.run, "a run id, or 'last'")->required();
   json(show);
   show->add_flag("--csv", o.csv, "print the samples");
+  CLI::App* explain = app.add_subcommand("explain", "say where the time of a run's starts goes, and what would shorten it");
+  explain->add_option("RUN", o.run, "a run id, or 'last'")->required();
+  json(explain);
   app.add_subcommand("check", "say what is wrong with a suite")->add_option("SUITE", o.suite, "a YAML file, or a name")->required();
   CLI::App* doctor = app.add_subcommand("doctor", "say what this host can measure and what would spoil the numbers");
   json(doctor);

@@ -18,16 +18,29 @@ struct RunOptions {
   std::string name;
   bool detach = false;
   std::string memory, cpus, pids;
-  std::string network, security, hostname, working_directory, stop_grace;
+  std::string network, security, userns, start, vm_profile, hostname, working_directory, stop_grace;
   std::vector<std::string> environment;  // KEY=VALUE, or KEY for our own value
   std::vector<std::string> publish;      // HOST:PORT
   std::vector<std::string> dns;
+  // From here on, and of what stands above command, environment and working_directory: of `tare exec` too.
+  bool interactive = false;
+  bool tty = false;
+  std::string user;
+  // `tare run` alone.
+  bool init = false;
+  bool read_only = false;
+  std::string umask;
+  std::vector<std::string> ulimits;  // NAME=SOFT[:HARD]
+  std::vector<std::string> volumes;  // SOURCE:TARGET[:ro]
+  std::vector<std::string> mounts;   // type=…,source=…,target=…
+  std::vector<std::string> tmpfs;    // TARGET[:size=…]
+  std::vector<std::string> devices;
 };
 
 struct Options {
   std::string verb;
   std::string suite;                                // bench, check: a file, or the name of one in configs/suites
-  std::string run;                                  // show, cancel: a run id, or "last"
+  std::string run;                                  // show, explain, cancel: a run id, or "last"
   std::optional<std::uint64_t> seed;                // bench
   std::filesystem::path results = "results";        // bench
   std::vector<std::string> backends;                // bench
@@ -39,6 +52,7 @@ struct Options {
   bool all = false;                    // ps
   bool follow = false;                 // logs
   bool timestamps = false;             // logs
+  bool no_stdin = false;               // attach
   bool force = false;                  // rm
   bool json = false;
   bool csv = false;

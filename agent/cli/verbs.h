@@ -13,11 +13,13 @@
 namespace tare::agent::cli {
 
 int agent(const Options& options, const MakeBackends& make);
+int attach(const Options& options, const MakeBackends& make);
 int bench(const Options& options, const MakeBackends& make);
 int cancel(const Options& options, const MakeBackends& make);
 int check(const Options& options, const MakeBackends& make);
 int doctor(const Options& options, const MakeBackends& make);
 int exec(const Options& options, const MakeBackends& make);
+int explain(const Options& options, const MakeBackends& make);
 int logs(const Options& options, const MakeBackends& make);
 int ps(const Options& options, const MakeBackends& make);
 int rm(const Options& options, const MakeBackends& make);
