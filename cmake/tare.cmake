@@ -38,3 +38,17 @@ function(tare_static_program name)
   target_link_libraries(${name} PRIVATE ${ARG_LINKS})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${TARE_LIBEXEC})
 endfunction()
+
+# What `cmake --install` copies, in the places where an installed tare looks: programs in bin, their helpers in libexec/tare, suites and the
+# commented configuration in share/tare. It builds nothing, and needs no test to be built.
+function(tare_install)
+  if(NOT TARGET tare)
+    return()
+  endif()
+  install(TARGETS tare tare-agent DESTINATION bin)
+  install(TARGETS probe tare-emulator tare-guard tare-init tare-launcher tare-share DESTINATION libexec/tare)
+  install(PROGRAMS guest/fetch-kernel.sh DESTINATION libexec/tare)
+  install(DIRECTORY configs/suites DESTINATION share/tare)
+  install(FILES configs/agent.yaml DESTINATION share/tare)
+  install(FILES LICENSE README.md DESTINATION share/doc/tare)
+endfunction()
