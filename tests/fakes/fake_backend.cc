@@ -6,6 +6,8 @@
 #include <thread>
 #include <utility>
 
+#include "tests/fakes/fake_exec.h"
+
 namespace tare::fakes {
 
 struct FakeBackend::Shared {
@@ -19,10 +21,36 @@ namespace {
 
 void sleep_until(Instant at) { std::this_thread::sleep_for(Deadline(at).left()); }
 
+/// What cat does: everything comes out again, and the end of its stdin is its own.
+class FakeInput final : public Input {
+ public:
+  FakeInput(Log& log, std::function<void()> closed) : log_(log), closed_(std::move(closed)) {}
+  std::size_t write(std::string_view bytes) override {
+    log_.append(Stream::out, bytes, Instant::now());
+    return bytes.size();
+  }
+  void close() override { closed_(); }
+  void resize(TerminalSize size) override { write("size " + std::to_string(size.rows) + "x" + std::to_string(size.columns) + "\n"); }
+
+ private:
+  Log& log_;
+  const std::function<void()> closed_;
+};
+
 class FakeInstance : public Instance {
  public:
-  FakeInstance(Script script, Timeline& timeline, std::function<void()> on_removed)
-      : id_(new_instance_id()), script_(std::move(script)), timeline_(timeline), on_removed_(std::move(on_removed)) {
+  FakeInstance(Script script, const Workload& workload, Timeline& timeline, std::function<void()> on_removed)
+      : id_(new_instance_id()),
+        started_as_(script.started_as.value_or(workload.start)),
+        script_(std::move(script)),
+        timeline_(timeline),
+        on_removed_(std::move(on_removed)) {
+    if (workload.open_stdin || workload.tty) {
+      input_ = std::make_unique<FakeInput>(log_, [this] {
+        const std::scoped_lock lock(mutex_);
+        end_by(Exit{}, std::chrono::nanoseconds(0));
+      });
+    }
     const Instant now = Instant::now();
     if (!script_.output.empty()) log_.append(Stream::out, script_.output, now);
     if (!script_.errors.empty()) log_.append(Stream::err, script_.errors, now);
@@ -33,6 +61,7 @@ class FakeInstance : public Instance {
   ~FakeInstance() override { end_life(); }
 
   const std::string& id() const override { return id_; }
+  Start started_as() const override { return started_as_; }
   State state() const override {
     const std::scoped_lock lock(mutex_);
     return state_;
@@ -40,7 +69,9 @@ class FakeInstance : public Instance {
   std::string address() const override { return script_.address; }
   Usage usage() const override { return script_.usage; }
   const Log& log() const override { return log_; }
+  Input* input() override { return input_.get(); }
   std::map<std::string, std::string> protections() const override { return script_.protections; }
+  std::vector<std::string> remarks() const override { return script_.remarks; }
 
   std::optional<Exit> wait(Deadline deadline) override {
     std::unique_lock lock(mutex_);
@@ -57,9 +88,9 @@ class FakeInstance : public Instance {
     const std::scoped_lock lock(mutex_);
     if (exit_) throw Error(Code::conflict, "instance " + id_ + " has ended already");
     if (number == SIGKILL) {
-      end_by(number, std::chrono::nanoseconds(0));
+      end_by(Exit{number, true, false}, std::chrono::nanoseconds(0));
     } else if (number == SIGTERM && !script_.ignores_term) {
-      end_by(number, script_.stopping);
+      end_by(Exit{number, true, false}, script_.stopping);
     }
   }
 
@@ -72,14 +103,14 @@ class FakeInstance : public Instance {
     if (script_.updated) script_.updated(limits);
   }
 
-  ExecResult exec(const std::vector<std::string>& command, Deadline deadline) override {
+  std::unique_ptr<Exec> start_exec(const ExecRequest& request, Deadline deadline) override {
     if (deadline.passed()) throw Error(Code::timeout, "exec in instance " + id_ + " was not over in time");
     if (state() != State::running) throw Error(Code::conflict, "instance " + id_ + " is not running");
-    if (script_.exec) return script_.exec(command);
+    if (script_.exec) return std::make_unique<FakeExec>(script_.exec(request.command));
     ExecResult result;
-    for (const std::string& word : command) result.out += (result.out.empty() ? "" : " ") + word;
+    for (const std::string& word : request.command) result.out += (result.out.empty() ? "" : " ") + word;
     result.out += '\n';
-    return result;
+    return std::make_unique<FakeExec>(result);
   }
 
   Exit stop(std::chrono::nanoseconds grace) override {
@@ -104,11 +135,11 @@ class FakeInstance : public Instance {
   }
 
   // With the lock held.
-  void end_by(int number, std::chrono::nanoseconds delay) {
+  void end_by(const Exit& end, std::chrono::nanoseconds delay) {
     const Instant at = Instant::now() + delay;
     if (end_at_ && *end_at_ <= at) return;
     end_at_ = at;
-    end_ = Exit{number, true, false};
+    end_ = end;
     changed_.notify_all();
   }
 
@@ -150,10 +181,12 @@ class FakeInstance : public Instance {
   }
 
   std::string id_;
+  const Start started_as_;
   Script script_;
   Timeline& timeline_;
   std::function<void()> on_removed_;
   Log log_;
+  std::unique_ptr<FakeInput> input_;  // with stdin or a terminal
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   State state_ = State::running;
@@ -210,7 +243,7 @@ std::unique_ptr<Instance> FakeBackend::start(const Workload& workload, Timeline&
     const std::scoped_lock lock(shared_->mutex);
     ++shared_->alive;
   }
-  return std::make_unique<FakeInstance>(std::move(script), timeline, [shared = shared_] {
+  return std::make_unique<FakeInstance>(std::move(script), workload, timeline, [shared = shared_] {
     const std::scoped_lock lock(shared->mutex);
     --shared->alive;
   });

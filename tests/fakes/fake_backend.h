@@ -33,7 +33,9 @@ struct Script {
   bool ignores_term = false;                      // ends by SIGKILL only
   Usage usage;                                    // the same at every call
   std::map<std::string, std::string> protections;
+  std::vector<std::string> remarks;
   std::string address = "127.0.0.1";
+  std::optional<Start> started_as;                                  // absent: as the workload asked
   std::function<ExecResult(const std::vector<std::string>&)> exec;  // absent: exit code 0, argv joined on stdout
   std::optional<Error> start_fails;                                 // thrown by start() after `executed`
   std::optional<Error> remove_fails;                                // thrown by the first remove()

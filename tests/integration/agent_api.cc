@@ -169,6 +169,16 @@ TEST_F(AgentOverTcp, StreamsAreCappedAndForeignHostsRefused) {
   reader.join();
 }
 
+TEST_F(AgentOverTcp, OtherAddressesOfThisHostAnswerWhenTheConfigurationSaysSo) {
+  const std::vector<std::string> other = {"http://127.0.0.2:39177/healthz"};
+  start_agent("tcp_port: 39177\n");
+  EXPECT_EQ(over_tcp(other), "000");
+  kill_agent();
+  start_agent("tcp_port: 39177\ntcp_address: 0.0.0.0\n");
+  EXPECT_EQ(over_tcp(other), "200");
+  EXPECT_EQ(over_tcp({"-X", "DELETE", "http://127.0.0.2:39177/tare/v1/runs/x"}), "403");
+}
+
 // What a page's form, or any user of this host, could send.
 TEST_F(AgentOverTcp, NoRunIsBegunOrEnded) {
   start_agent("tcp_port: 39177\n");

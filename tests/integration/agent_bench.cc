@@ -43,6 +43,16 @@ TEST_F(AgentVerbs, BenchWithoutAnAgentWritesTheResultsAndLeavesNoProcess) {
   EXPECT_THAT(tare({"runs"}).out, AllOf(HasSubstr(run.filename().string()), HasSubstr("21/21")));
 }
 
+TEST_F(AgentVerbs, ExplainSaysWhereTheTimeOfAStartGoes) {
+  EXPECT_THAT(tare({"explain", "last"}).err, HasSubstr("there is no run yet"));
+  EXPECT_EQ(tare({"bench", write("s.yaml", suite(3)).string(), "--results", (dir_.path() / "r").string()}).exit.code, 0);
+  const Ended words = tare({"explain", "last"});
+  EXPECT_EQ(words.exit.code, 0) << words.err;
+  EXPECT_THAT(words.out, AllOf(HasSubstr("start: cold"), HasSubstr("median of 3 trials"), HasSubstr("  launch ")));
+  EXPECT_THAT(tare({"explain", "last", "--json"}).out, AllOf(HasSubstr("\"phases\""), HasSubstr("\"share\"")));
+  EXPECT_EQ(tare({"explain"}).exit.code, 2);
+}
+
 TEST_F(AgentVerbs, AFailedWorkloadIsAResultWithItsReasonAndExitCodeOne) {
   const Ended ended =
       tare({"bench", write("s.yaml", suite(2, "noop", "no/such-image")).string(), "--results", (dir_.path() / "r").string()});
@@ -106,7 +116,8 @@ TEST_F(AgentVerbs, AnInterruptAfterTheEndOfTheRunIsAnInterruptWithItsTable) {
   const fs::path out = dir_.path() / "bench.out";
   const Fd err_fd = open_file(err, O_RDWR | O_CREAT);
   const Fd out_fd = open_file(out, O_RDWR | O_CREAT);
-  Child bench = spawn({"bench", write("s.yaml", suite(8)).string(), "--results", (dir_.path() / "r").string()}, out_fd.get(), err_fd.get());
+  Child bench =
+      spawn({"bench", write("s.yaml", suite(40)).string(), "--results", (dir_.path() / "r").string()}, out_fd.get(), err_fd.get());
   const Deadline deadline = Deadline::in(seconds(20));
   while (read_file(err).find(" start ") == std::string::npos) ASSERT_FALSE(deadline.passed()) << read_file(err);
   bench.signal(SIGSTOP);

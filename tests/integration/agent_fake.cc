@@ -12,6 +12,7 @@
 #include "agent/backends.h"
 #include "agent/cli/main.h"
 #include "core/error.h"
+#include "tests/fakes/fake_exec.h"
 
 namespace {
 
@@ -59,7 +60,7 @@ class FakeInstance : public Instance {
   void pause() override {}
   void resume() override {}
   void update(const Limits&) override {}
-  ExecResult exec(const std::vector<std::string>&, Deadline) override { return {}; }
+  std::unique_ptr<Exec> start_exec(const ExecRequest&, Deadline) override { return std::make_unique<fakes::FakeExec>(ExecResult{}); }
   Exit stop(std::chrono::nanoseconds) override {
     timeline_.mark(Mark::stopping);
     signal(15);

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -13,11 +14,13 @@
 
 #include <cstdlib>
 #include <functional>
+#include <optional>
 #include <set>
 #include <thread>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/link_removal.h"
 #include "core/listener.h"
 #include "core/netlink.h"
 #include "core/nft.h"
@@ -136,6 +139,46 @@ TEST_F(BridgeTest, IsMadeForTheFirstMemberAndGoesWithTheLast) {
   EXPECT_FALSE(standing());
 }
 
+TEST_F(BridgeTest, StaysForWhoKeepsIt) {
+  settings_.keep = true;
+  {
+    const Keeper keeper(settings_);
+    prepare(settings_);
+    EXPECT_EQ(standing()->members, 0U);
+    { Guest one(settings_, "t100000000000"); }
+    EXPECT_EQ(standing()->members, 0U);
+    Guest two(settings_, "t200000000000");
+    EXPECT_EQ(ask(two.member.place().address, 80), "t200000000000");
+  }
+  EXPECT_FALSE(standing());
+}
+
+TEST_F(BridgeTest, ItsKeepersEndLeavesItToItsMembers) {
+  std::optional<Guest> member;
+  {
+    settings_.keep = true;
+    const Keeper keeper(settings_);
+    prepare(settings_);
+    settings_.keep = false;  // another agent's
+    member.emplace(settings_, "t100000000000");
+  }
+  EXPECT_EQ(standing()->members, 1U);
+}
+
+TEST_F(BridgeTest, ANameIsFreeAsSoonAsItsInterfaceIsRemoved) {
+  for (int i = 0; i < 20; ++i) {
+    const Namespace inside = Namespace::make();
+    netlink::create_veth("tare0123456789h", "eth0", inside.fd.get());
+    rtnl::remove_links({"tare0123456789h", "tare9876543210h"});  // the other one is not there
+    EXPECT_EQ(::if_nametoindex("tare0123456789h"), 0U);
+  }
+  rtnl::await_removals();
+}
+
+TEST_F(BridgeTest, WhatCannotBeRemovedIsNamed) {
+  EXPECT_THAT(failure_of([] { rtnl::remove_links({"lo"}); }).second, HasSubstr("remove interface lo"));
+}
+
 TEST_F(BridgeTest, PutsForwardingBackAsItWas) {
   for (const char* found : {"0\n", "1\n"}) {
     write_kernel_file(kForward, found);
@@ -246,7 +289,8 @@ TEST_F(BridgeTest, AnAddressThatIsTakenIsNotGivenAgain) {
   const Guest guest(settings_, "t100000000000");
   // The same id starts its search at the same address.
   const Namespace inside = Namespace::make();
-  command("ip link set dev " + guest.member.place().interface + " name renamed");
+  const std::string first = guest.member.place().interface;
+  command("ip link set dev " + first + " down && ip link set dev " + first + " name renamed");  // one that is up keeps its name before 6.2
   const Member second = Member::by_veth(settings_, "t100000000000", inside);
   EXPECT_NE(second.place().address, guest.member.place().address);
   command("ip link del renamed");

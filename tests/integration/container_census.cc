@@ -6,6 +6,7 @@
 #include <mutex>
 #include <thread>
 
+#include "core/link_removal.h"
 #include "core/netlink.h"
 #include "core/nft.h"
 #include "tests/integration/container_fixture.h"
@@ -19,6 +20,7 @@ using namespace std::chrono_literals;
 /// are: by id.
 std::map<std::string, std::size_t> census(const NativeFixture& host, const std::vector<std::string>& ids) {
   std::map<std::string, std::size_t> count;
+  rtnl::await_removals();
   const std::string mounts = read_file("/proc/self/mounts");
   count["mounts"] = static_cast<std::size_t>(std::count(mounts.begin(), mounts.end(), '\n'));
   const auto groups = host.parts.groups->ids();

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -22,6 +23,14 @@
 namespace tare::container {
 
 inline const char* name_of(Native kind) { return kind == Native::metal ? "metal" : "container"; }
+
+/// Whether the running kernel is that version or later.
+inline bool kernel_is_at_least(int major, int minor) {
+  int have[2] = {};
+  const std::string release = read_file("/proc/sys/kernel/osrelease");
+  EXPECT_EQ(std::sscanf(release.c_str(), "%d.%d", &have[0], &have[1]), 2) << release;
+  return std::pair(have[0], have[1]) >= std::pair(major, minor);
+}
 
 /// Remembers what was made through it: others on this host may have groups as well.
 class RecordingGroups final : public ControlGroups {

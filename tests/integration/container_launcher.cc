@@ -8,6 +8,7 @@
 
 #include <csignal>
 
+#include "container/mount_sources.h"
 #include "container/overlay.h"
 #include "container/seccomp_program.h"
 #include "tests/integration/container_fixture.h"
@@ -30,7 +31,7 @@ class LauncherTest : public ::testing::Test, public NativeFixture {
     plan.program = "/bin/w";
     plan.arguments = {"w"};
     plan.arguments.insert(plan.arguments.end(), arguments.begin(), arguments.end());
-    roots[id] = mount_overlay({rootfs, home, false}, "test");
+    roots[id] = mount_overlay({{rootfs}, home, false}, "test");
     plan.root = home / "merged";
     plan.log = home / "log";
     plan.isolation = isolation;
@@ -41,6 +42,8 @@ class LauncherTest : public ::testing::Test, public NativeFixture {
     PlanFds fds;
     fds.root = roots.at(plan.key).get();
     fds.seccomp = seccomp_file(plan.isolation);
+    const std::vector<Fd> trees = open_trees(plan.mounts, paths, "test");
+    for (const Fd& tree : trees) fds.trees.push_back(tree.get());
     return launcher.start(plan, fds, "test", Deadline::in(most));
   }
   std::map<std::string, Fd> roots;
@@ -199,6 +202,24 @@ TEST_F(LauncherTest, AnAgentThatWasSlowIsToldTheRestAndTheLauncherSleepsAgain) {
   launcher->forget(p.key);
 }
 
+// Each start would copy them all.
+TEST_F(LauncherTest, HasNoMoreOfTheHostsMountsThanItNeeds) {
+  const auto in_state = paths.state / "a disk";
+  const TempDir elsewhere("/var/tmp");
+  std::filesystem::create_directories(in_state);
+  ASSERT_EQ(::mount("none", in_state.c_str(), "tmpfs", 0, "size=64k"), 0);
+  ASSERT_EQ(::mount("none", elsewhere.path().c_str(), "tmpfs", 0, "size=64k"), 0);
+  const auto launcher = Launcher::start_private(paths);
+  const std::string table = read_file("/proc/" + std::to_string(launcher->pid()) + "/mountinfo");
+  ::umount2(in_state.c_str(), MNT_DETACH);
+  ::umount2(elsewhere.path().c_str(), MNT_DETACH);
+  EXPECT_THAT(table, HasSubstr(" / /proc "));
+  EXPECT_THAT(table, HasSubstr("/a\\040disk "));
+  EXPECT_THAT(table, ::testing::Not(HasSubstr(elsewhere.path().string())));
+  EXPECT_THAT(table, ::testing::Not(HasSubstr(" / /dev ")));
+  EXPECT_THAT(table, ::testing::Not(HasSubstr("shared:")));
+}
+
 TEST_F(LauncherTest, StaysSmall) {
   const auto launcher = Launcher::start_private(paths);
   for (int i = 0; i < 20; ++i) {
@@ -239,18 +260,19 @@ TEST_F(LauncherTest, FullLogsAreBegunAnewWithoutALineLost) {
 }
 
 TEST_F(LauncherTest, AFullDiskHoldsNobodyUpAndTheLossIsTold) {
+  const auto disk = paths.state / "disk";
+  std::filesystem::create_directories(disk);
+  ASSERT_EQ(::mount("none", disk.c_str(), "tmpfs", 0, "size=64k"), 0);
   const auto launcher = Launcher::start_private(paths);
   Plan p = plan({"lines", "50000"}, isolated());
-  const TempDir disk("/var/tmp");
-  ASSERT_EQ(::mount("none", disk.path().c_str(), "tmpfs", 0, "size=64k"), 0);
-  p.log = disk.path() / "log";
+  p.log = disk / "log";
   const auto process = run(*launcher, p);
   const auto end = process->wait(Deadline::in(20s));
   ASSERT_TRUE(end);
   EXPECT_TRUE(end->exit.ok());
   EXPECT_THAT(process->log().text(Stream::err), HasSubstr("bytes of output are lost: the log could not be written"));
   launcher->forget(p.key);
-  ::umount2(disk.path().c_str(), MNT_DETACH);
+  ::umount2(disk.c_str(), MNT_DETACH);
 }
 
 TEST_F(LauncherTest, GarbageEndsTheConnectionAndNothingElse) {

@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "tests/integration/container_fixture.h"
+#include "tests/support/failure_of.h"
 
 namespace tare::container {
 namespace {
@@ -71,6 +72,16 @@ TEST_F(SharedNamespaces, ASharedNetworkSharesThePorts) {
     EXPECT_EQ(error.code(), Code::conflict);
     EXPECT_THAT(error.sentence(), HasSubstr("container 'test': port " + std::to_string(w.ports[0]) + " is in use"));
   }
+}
+
+TEST_F(SharedNamespaces, NoPortIsPublishedWithTheHostsNetwork) {
+  Workload w = workload({"exit", "0"});
+  w.network = Network::bridge;
+  w.publish = {{38473, 80}};
+  w.host_namespaces = {Namespace::net};
+  const auto [code, words] = failure_of([&] { start(w); });
+  EXPECT_EQ(code, Code::invalid);
+  EXPECT_THAT(words, HasSubstr("container 'test' publishes port 38473, and shares the host's network"));
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -170,7 +171,7 @@ TEST_P(BothBackends, StopKillsTheWholeTreeAfterTheGrace) {
   EXPECT_TRUE(eventually([&] { return instance->usage().processes == 7U; }));
   const Exit exit = instance->stop(50ms);
   EXPECT_EQ(exit, (Exit{SIGKILL, true, false})) << text_of(exit);
-  EXPECT_EQ(instance->usage().processes, 0U);
+  EXPECT_TRUE(eventually([&] { return instance->usage().processes == 0U; }));  // the kernel counts the dead a moment longer
 }
 
 TEST_P(BothBackends, ExecRunsInside) {
@@ -409,7 +410,8 @@ TEST_F(ContainerTest, TheBridgeGivesItAnAddressAWayOutAndPublishedPorts) {
   // A second one is refused by the port it wants, and leaves nothing.
   const auto [code, sentence] = failure_of([&] { start(w); });
   EXPECT_EQ(code, Code::conflict);
-  EXPECT_THAT(sentence, HasSubstr("container 'test': port 38472 is in use"));
+  // By the holder of the port, or where the kernel (before 6.2) lets a port be bound twice, by the rule that leads to it.
+  EXPECT_THAT(sentence, AnyOf(HasSubstr("container 'test': port 38472 is in use"), HasSubstr("port 38472 of this host is published by")));
   instance->remove();
   EXPECT_FALSE(std::filesystem::exists("/sys/class/net/tare0"));
   EXPECT_EQ(read_file("/proc/sys/net/ipv4/ip_forward"), forward);

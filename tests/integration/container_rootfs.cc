@@ -87,6 +87,51 @@ TEST_P(HostileRoot, ATerminalsPlaceInTheImageIsNeverUsed) {
   EXPECT_EQ(result(workload({"write", "/dev/null"})), "open\n");
 }
 
+// CVE-2019-14271, CVE-2026-41567: a helper of the runtime's that looks up a user, unpacks or loads a library finds the image's.
+TEST_P(HostileRoot, NoProgramOrLibraryOfTheImageRunsOnTheRuntimesBehalf) {
+  for (const char* folder : {"trojans", "usr/bin", "usr/sbin", "sbin", "lib/x86_64-linux-gnu", "etc"})
+    fs::create_directories(rootfs / folder);
+  for (const char* folder : {"bin", "usr/bin", "usr/sbin", "sbin"}) {
+    for (const char* program : {"sh", "tar", "gzip", "unpigz", "xz", "getent", "id", "mount", "modprobe", "ip"}) {
+      fs::copy_file(rootfs / "bin/w", rootfs / folder / program);
+    }
+  }
+  for (const char* library : {"libnss_files.so.2", "libc.so.6", "libnss_compat.so.2"}) {
+    std::ofstream(rootfs / "lib/x86_64-linux-gnu" / library) << "no library";
+  }
+  std::ofstream(rootfs / "etc/passwd") << "web:x:33:33::/:/bin/sh\n";
+  std::ofstream(rootfs / "etc/nsswitch.conf") << "passwd: files compat\n";
+  fs::permissions(rootfs / "trojans", fs::perms::all);
+  Workload w = workload({"pause"});
+  w.user = "web";
+  Timeline timeline;
+  const auto instance = make_backend(GetParam(), parts)->start(w, timeline);
+  EXPECT_EQ(instance->exec({"/bin/w", "list", "/trojans"}, Deadline::in(10s)).out, "");
+  ExecRequest request{{"/bin/w", "list", "/trojans"}};
+  request.user = "web";
+  const auto exec = instance->start_exec(request, Deadline::in(10s));
+  exec->wait(Deadline::in(10s));
+  EXPECT_EQ(exec->log().text(Stream::out), "");
+  EXPECT_EQ(instance->exec({"getent"}, Deadline::in(10s)).exit.code, 0);  // the trap works: the workload itself may step on it
+  EXPECT_THAT(instance->exec({"/bin/w", "list", "/trojans"}, Deadline::in(10s)).out, HasSubstr("ran"));
+  instance->remove();
+}
+
+class Natives : public ::testing::TestWithParam<Native>, public NativeFixture {};
+INSTANTIATE_TEST_SUITE_P(Native, Natives, ::testing::Values(Native::metal, Native::container),
+                         [](const auto& kind) { return name_of(kind.param); });
+
+// On a volatile overlay fsync(2) does nothing: whoever waits for the disk a lot would seem fast.
+TEST_P(Natives, FsyncIsNotLeftOut) {
+  const std::string table = output(GetParam(), workload({"cat", "/proc/self/mountinfo"}));
+  std::istringstream lines(table);
+  std::string root;
+  while (std::getline(lines, root) && root.find(" / / ") == std::string::npos) continue;
+  EXPECT_THAT(root, HasSubstr(" - overlay overlay "));
+  EXPECT_THAT(root, ::testing::Not(HasSubstr("volatile")));
+  EXPECT_THAT(root, ::testing::Not(HasSubstr("fsync=")));  // what later kernels call it
+}
+
 class Isolated : public ::testing::Test, public NativeFixture {};
 
 TEST_F(Isolated, MaskedPathsAreBoundFromTheNullDeviceAndFromOneEmptyDirectory) {

@@ -9,6 +9,7 @@
 
 #include "container/capabilities.h"
 #include "container/isolation.h"
+#include "core/id_range.h"
 #include "core/process.h"
 #include "tests/integration/container_fixture.h"
 
@@ -43,13 +44,25 @@ std::string mount_of(const std::string& where, const std::string& type, const st
 
 /// What Docker's services allow, where this host lets us.
 std::string most_open_files() {
+  constexpr int kSysResource = 24;  // CAP_SYS_RESOURCE
+  const std::string status = read_file("/proc/self/status");
+  const auto effective = std::strtoull(status.c_str() + status.find("CapEff:") + 7, nullptr, 16);
+  if ((effective >> kSysResource & 1) != 0) return "524288";
   rlimit own{};
   ::getrlimit(RLIMIT_NOFILE, &own);
   return std::to_string(std::min<rlim_t>(own.rlim_max, 524288));
 }
 
-/// Docker's defaults as an OCI configuration, with our own lists where they are values of Isolation.
-std::string configuration(const fs::path& rootfs, const std::vector<std::string>& command, const std::string& group) {
+std::string mapping(std::uint32_t first_id) {
+  return R"([{"containerID":0,"hostID":)" + std::to_string(first_id) + R"(,"size":)" + std::to_string(kIdsEach) + "}]";
+}
+
+/// Docker's defaults as an OCI configuration, with our own lists where they are values of Isolation. `first_id` is the host's name for
+/// root where there is a user namespace; else 0.
+std::string configuration(const fs::path& rootfs, const std::vector<std::string>& command, const std::string& group,
+                          std::uint32_t first_id) {
+  const std::string user_namespace =
+      first_id == 0 ? "" : R"("uidMappings":)" + mapping(first_id) + R"(,"gidMappings":)" + mapping(first_id) + ",";
   const Isolation isolation = Isolation::container(Security::standard);
   const std::string caps = capabilities_of(isolation);
   const std::string mounts =
@@ -66,8 +79,9 @@ std::string configuration(const fs::path& rootfs, const std::vector<std::string>
          R"(,"soft":1024},{"type":"RLIMIT_CORE","hard":0,"soft":0}]},"root":{"path":")" + rootfs.string() +
          R"(","readonly":false},"mounts":[)" + mounts + R"(],"linux":{"cgroupsPath":")" + group +
          R"(","resources":{"devices":[{"allow":false,"access":"rwm"}],"memory":{"limit":33554432,"swap":33554432},)" +
-         R"("cpu":{"quota":100000,"period":100000},"pids":{"limit":10}},)" +
-         R"("namespaces":[{"type":"pid"},{"type":"network"},{"type":"ipc"},{"type":"uts"},{"type":"mount"},{"type":"cgroup"}],)" +
+         R"("cpu":{"quota":100000,"period":100000},"pids":{"limit":10}},)" + user_namespace +
+         R"("namespaces":[{"type":"pid"},{"type":"network"},{"type":"ipc"},{"type":"uts"},{"type":"mount"},{"type":"cgroup"})" +
+         (first_id == 0 ? "" : R"(,{"type":"user"})") + "]," +
          // Its own rules are Docker's business; here it is enough that there is a filter on both sides.
          R"("seccomp":{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["swapon"],"action":"SCMP_ACT_ERRNO"}]},)" +
          R"("maskedPaths":)" + quoted_list(isolation.masked) + R"(,"readonlyPaths":)" + quoted_list(isolation.read_only) + "}}";
@@ -78,11 +92,26 @@ struct Seen {
   int status = -1;
 };
 
-class RuncParity : public ::testing::Test, public NativeFixture {
+class RuncParity : public ::testing::TestWithParam<Userns>, public NativeFixture {
  protected:
   void SetUp() override {
     if (!find_program("runc")) FAIL() << "runc is not installed, and ./dev test installs it";
     for (const char* name : {"proc", "sys", "dev"}) fs::create_directories(rootfs / name);
+    if (GetParam() == Userns::automatic) share_ids();
+  }
+
+  /// What tare maps here, for runc too, and a root file system of these owners: runc maps none of the image's.
+  void share_ids() {
+    std::istringstream map(by_tare({"cat", "/proc/self/uid_map"}).out);
+    std::uint32_t inside = 1;
+    map >> inside >> first_id_;
+    ASSERT_EQ(inside, 0U);
+    ASSERT_GT(first_id_, 0U);
+    fs::permissions(directory.path(), fs::perms(0755));
+    mapped_ = directory.path() / "mapped";
+    fs::copy(rootfs, mapped_, fs::copy_options::recursive);
+    ASSERT_EQ(::chown(mapped_.c_str(), first_id_, first_id_), 0);
+    for (const auto& entry : fs::recursive_directory_iterator(mapped_)) ASSERT_EQ(::lchown(entry.path().c_str(), first_id_, first_id_), 0);
   }
 
   Seen by_runc(const std::vector<std::string>& arguments) {
@@ -91,7 +120,7 @@ class RuncParity : public ::testing::Test, public NativeFixture {
     const std::string name = new_instance_id();
     const fs::path bundle = directory.path() / ("bundle-" + name);
     fs::create_directories(bundle);
-    write_file_atomic(bundle / "config.json", configuration(rootfs, command, "/tare/" + name));
+    write_file_atomic(bundle / "config.json", configuration(mapped_.empty() ? rootfs : mapped_, command, "/tare/" + name, first_id_));
     const Output output = run_tool({"runc", "--root", directory.path() / "runc", "run", "--bundle", bundle, name}, Deadline::in(30s));
     EXPECT_THAT(output.err, ::testing::Not(::testing::HasSubstr("level=error"))) << output.err;
     return {output.out, output.exit.status()};
@@ -103,6 +132,7 @@ class RuncParity : public ::testing::Test, public NativeFixture {
     wanted.limits.memory = 32_MiB;
     wanted.limits.pids = 10;
     wanted.hostname = "same";
+    wanted.userns = GetParam();
     Timeline timeline;
     const auto instance = make_backend(Native::container, parts)->start(wanted, timeline);
     const auto exit = instance->wait(Deadline::in(30s));
@@ -110,7 +140,13 @@ class RuncParity : public ::testing::Test, public NativeFixture {
     instance->log().wait_closed(Deadline::in(5s));
     return {instance->log().text(Stream::out), exit ? exit->status() : -1};
   }
+
+ private:
+  std::uint32_t first_id_ = 0;
+  fs::path mapped_;
 };
+INSTANTIATE_TEST_SUITE_P(Ids, RuncParity, ::testing::Values(Userns::host, Userns::automatic),
+                         [](const auto& ids) { return ids.param == Userns::host ? "of_the_host" : "mapped"; });
 
 /// The fields of /proc/self/status that a runtime decides.
 std::map<std::string, std::string> credentials(const std::string& status) {
@@ -160,14 +196,26 @@ std::set<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-TEST_F(RuncParity, CredentialsAreTheSame) {
+TEST_P(RuncParity, CredentialsAreTheSame) {
   const auto runc = credentials(by_runc({"cat", "/proc/self/status"}).out);
   EXPECT_EQ(credentials(by_tare({"cat", "/proc/self/status"}).out), runc);
   EXPECT_EQ(runc.at("Seccomp"), "\t2");
   EXPECT_EQ(runc.at("NoNewPrivs"), "\t1");
 }
 
-TEST_F(RuncParity, TheMountTableHasTheSameShape) {
+TEST_P(RuncParity, IdsAreMappedTheSame) {
+  // Where they begin is each instance's own.
+  const auto sizes = [](const Seen& seen) {
+    std::istringstream map(seen.out);
+    std::string inside, outside, size, more;
+    map >> inside >> outside >> size >> more;
+    return inside + " " + (outside == "0" ? "host " : "") + size + more;
+  };
+  for (const char* map : {"/proc/self/uid_map", "/proc/self/gid_map"})
+    EXPECT_EQ(sizes(by_tare({"cat", map})), sizes(by_runc({"cat", map})));
+}
+
+TEST_P(RuncParity, TheMountTableHasTheSameShape) {
   auto runc = mount_table(by_runc({"cat", "/proc/self/mountinfo"}).out);
   auto ours = mount_table(by_tare({"cat", "/proc/self/mountinfo"}).out);
   ASSERT_GT(runc.size(), 10U);
@@ -175,15 +223,18 @@ TEST_F(RuncParity, TheMountTableHasTheSameShape) {
     std::erase_if(runc, [&](const auto& row) { return row.first == point || (point != "/" && row.first.starts_with(point + "/")); });
     std::erase_if(ours, [&](const auto& row) { return row.first == point || (point != "/" && row.first.starts_with(point + "/")); });
   }
+  // With a user namespace runc binds the host's device nodes one by one; ours lie in the instance's own /dev.
+  std::erase_if(runc, [](const auto& row) { return row.first.starts_with("/dev/") && row.second == "devtmpfs"; });
   for (auto& [point, row] : runc) {
     if (row == "tmpfs ro") row += kMaskedDirectory;
+    if (row == "devtmpfs") row = ours.at("/dev");  // a file that is masked by the null device
   }
   EXPECT_EQ(ours, runc);
 }
 
-TEST_F(RuncParity, DevicesAreTheSame) { EXPECT_EQ(lines_of(by_tare({"list", "/dev"}).out), lines_of(by_runc({"list", "/dev"}).out)); }
+TEST_P(RuncParity, DevicesAreTheSame) { EXPECT_EQ(lines_of(by_tare({"list", "/dev"}).out), lines_of(by_runc({"list", "/dev"}).out)); }
 
-TEST_F(RuncParity, ResourceLimitsAreTheSame) {
+TEST_P(RuncParity, ResourceLimitsAreTheSame) {
   const auto limits = [](const std::string& text) {
     std::set<std::string> chosen;
     for (const std::string& line : lines_of(text)) {
@@ -197,7 +248,7 @@ TEST_F(RuncParity, ResourceLimitsAreTheSame) {
   EXPECT_EQ(by_tare({"spawn", "50"}).out, by_runc({"spawn", "50"}).out);
 }
 
-TEST_F(RuncParity, ExitCodesAreTheSame) {
+TEST_P(RuncParity, ExitCodesAreTheSame) {
   for (const std::vector<std::string>& command : {std::vector<std::string>{"exit", "7"}, {"abort"}, {"hog", "200"}}) {
     EXPECT_EQ(by_tare(command).status, by_runc(command).status) << command[0];
   }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -99,6 +100,28 @@ int device(const char* type, const char* numbers, const char* path) {
   return fd < 0;
 }
 
+/// Who owns each path, as "0:0 644".
+int owner(int count, char** paths) {
+  for (int i = 0; i < count; ++i) {
+    struct stat status {};
+    if (stat(paths[i], &status) != 0) return std::perror(paths[i]), 1;
+    std::printf("%u:%u %o\n", status.st_uid, status.st_gid, status.st_mode & 07777U);
+  }
+  return 0;
+}
+
+/// What an escape would begin with; each line says what the kernel thinks of it.
+int escape() {
+  const auto say = [](const char* what, long result) { std::printf("%s: %s\n", what, result < 0 ? std::strerror(errno) : "done"); };
+  say("tmpfs", mount("tmpfs", "/data", "tmpfs", 0, "size=64k"));
+  say("remount", mount(nullptr, "/proc/sys", nullptr, MS_REMOUNT | MS_BIND, nullptr));
+  say("disk", mknod("/disk", S_IFBLK | 0600U, makedev(8, 0)));
+  say("setns", syscall(SYS_setns, open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC), 0));
+  say("chown", chown("/data", 100'000, 100'000));
+  say("hostname", sethostname("mine", 4));
+  return 0;
+}
+
 /// Reads from the start of the disk with `numbers` past the page cache.
 int read_disk(const char* numbers, long mebibytes) {
   unsigned major = 0, minor = 0;
@@ -183,6 +206,11 @@ void count_term(int) {
 }  // namespace
 
 int main(int count, char** arguments) {
+  // By the name of another program it is the image's own version of that, which nobody should run: it says that somebody did.
+  const char* slash = std::strrchr(arguments[0], '/');
+  if (access("/trojans", F_OK) == 0 && std::strcmp(slash != nullptr ? slash + 1 : arguments[0], "w") != 0) {
+    return close(open("/trojans/ran", O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+  }
   const std::string verb = count > 1 ? arguments[1] : "";
   const char* argument = count > 2 ? arguments[2] : "";
   const long number = std::strtol(argument, nullptr, 10);
@@ -193,6 +221,8 @@ int main(int count, char** arguments) {
   if (verb == "child-hog") return child_hog(number, std::atoi(arguments[3]));
   if (verb == "hugepages") return hugepages(number);
   if (verb == "device") return device(argument, arguments[3], arguments[4]);
+  if (verb == "owner") return owner(count - 2, arguments + 2);
+  if (verb == "escape") return escape();
   if (verb == "read-disk") return read_disk(argument, std::atol(arguments[3]));
   if (verb == "spin") return spin(number);
   if (verb == "spawn") return spawn(number);

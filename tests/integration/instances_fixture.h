@@ -47,9 +47,11 @@ class InstancesTest : public testing::Test {
     options.die_with_parent = true;
     return Child::spawn(options);
   }
-  void start_agent() {
+  /// `configuration`: lines of agent.yaml.
+  void start_agent(const std::string& configuration = {}) {
+    write_file_atomic(dir_.path() / "agent.yaml", configuration);
     const Fd log = open_file(dir_.path() / "agent.log", O_WRONLY | O_CREAT | O_APPEND);
-    agent_.emplace(spawn({"agent"}, -1, log.get()));
+    agent_.emplace(spawn({"agent", "--config", dir_.path() / "agent.yaml"}, -1, log.get()));
     const Deadline deadline = Deadline::in(20s);
     while (!client().answers()) {
       ASSERT_FALSE(deadline.passed()) << read_file(dir_.path() / "agent.log");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a detached instance survives, and what becomes of the rest: agent and launcher killed at bad moments.
+#include "core/listener.h"
 #include "tests/integration/instances_fixture.h"
+#include "tests/support/failure_of.h"
 
 namespace tare::test {
 namespace {
@@ -149,14 +151,44 @@ TEST_P(SurvivalTest, ItsLinkIsKeptAndGoesWithIt) {
   EXPECT_EQ(left(), before);
 }
 
+/// metal publishes no ports: it shares the host's.
+class ContainerSurvival : public SurvivalTest {};
+
+TEST_P(ContainerSurvival, ThePortThatItPublishesIsHeldByTheNextAgentToo) {
+  start("sleep 1000", {"--network", "bridge", "--publish", "38474:80"});
+  EXPECT_THAT(failure_of([] { hold_ports({{38474, 80}}, "test"); }).second, HasSubstr("port 38474 is in use"));
+  kill_agent();
+  EXPECT_EQ(hold_ports({{38474, 80}}, "test").size(), 1U);  // nobody's meanwhile
+  start_agent();
+  EXPECT_THAT(failure_of([] { hold_ports({{38474, 80}}, "test"); }).second, HasSubstr("port 38474 is in use"));
+  EXPECT_EQ(tare({"rm", "--force", "kept"}).status, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, ContainerSurvival, testing::Values("container"));
 INSTANTIATE_TEST_SUITE_P(Backends, SurvivalTest, testing::Values("metal", "container"),
                          [](const auto& chosen) { return std::string(chosen.param); });
 
 using SurvivalOfTheRest = InstancesTest;
 
+TEST_F(SurvivalOfTheRest, TheIdsOfAUserNamespaceAreKeptAndGoWithIt) {
+  const Census before = left();
+  ASSERT_EQ(tare(run({"-d", "--name", "kept", "--userns", "auto"}, "sleep 1000")).status, 0);
+  const auto map = [&] { return tare({"exec", "kept", "cat", "/proc/self/uid_map"}).out; };
+  const std::string had = map();
+  const std::set<std::string> claims = left().id_ranges;
+  EXPECT_EQ(claims.size(), before.id_ranges.size() + 1);
+  kill_agent();
+  start_agent();
+  EXPECT_EQ(left().id_ranges, claims);
+  EXPECT_EQ(map(), had);
+  EXPECT_THAT(had, HasSubstr(" 65536\n"));
+  EXPECT_EQ(tare({"rm", "--force", "kept"}).status, 0);
+  EXPECT_EQ(left(), before);
+}
+
 TEST_F(SurvivalOfTheRest, AnAttachedRunEndsWithItsAgentHoweverThatEnds) {
   const Census before = left();
-  Running running = begin(run({}, "echo up; sleep 1000"));
+  Running running = begin(run({"--userns", "auto"}, "echo up; sleep 1000"));
   ASSERT_TRUE(eventually([&] { return read_file(running.out) == "up\n"; }));
   kill_agent();
   EXPECT_EQ(running.wait().status, 1);

@@ -40,6 +40,7 @@ struct Quickstart {
     std::getline(lines, header);
     while (std::getline(lines, line)) samples.push_back(bench::parse_csv_line(line));
     result = json::parse(read_file(results / "result.json")).as_object();
+    explanation = run_tool({kTare, "explain", results.filename().string()}, Deadline::in(std::chrono::minutes(1)));
     // The private agent's launcher ends with it, some milliseconds after its client.
     for (const Deadline deadline = Deadline::in(std::chrono::seconds(5)); !((after = test::census(paths)) == before);) {
       if (deadline.passed()) break;
@@ -52,6 +53,7 @@ struct Quickstart {
   test::Census before;
   test::Census after;
   Output output;
+  Output explanation;
   fs::path results;
   std::string header;
   std::vector<Sample> samples;
@@ -102,6 +104,32 @@ TEST(Quickstart, HoldsTenStartsOrMoreOfEachBackendWithAllItsMarksInOrder) {
       }
     }
   }
+}
+
+TEST(Quickstart, ThePhasesOfAStartAddUpToIt) {
+  struct Parts {
+    double sum = 0;
+    double ready = 0;
+  };
+  std::map<std::pair<std::string, int>, Parts> trials;
+  for (const Sample& s : quickstart().samples) {
+    if (!s.value || s.workload != "serve" || s.experiment != "start") continue;
+    Parts& parts = trials[{s.backend, s.trial}];
+    if (s.metric.starts_with("phase.")) {
+      EXPECT_GE(*s.value, 0) << s.backend << " " << s.metric;
+      if (s.metric != "phase.modules") parts.sum += *s.value;  // a part of another
+    }
+    if (s.metric == "mark.ready") parts.ready = *s.value;
+  }
+  EXPECT_GE(trials.size(), 30U);
+  for (const auto& [trial, parts] : trials) EXPECT_NEAR(parts.sum, parts.ready, 1e-6) << trial.first << " " << trial.second;
+}
+
+TEST(Quickstart, IsExplained) {
+  const Output& words = quickstart().explanation;
+  EXPECT_EQ(words.exit.code, 0) << words.err;
+  for (const char* word : {"start on metal", "start on container", "start on vm", "  kernel ", "  modules ", "  launch ", "none: "})
+    EXPECT_THAT(words.out, HasSubstr(word));
 }
 
 TEST(Quickstart, HoldsEveryMicroBenchmarkOfEachBackend) {

@@ -11,97 +11,15 @@
 #include <set>
 #include <thread>
 
-#include "container/cgroup.h"
-#include "core/error.h"
-#include "core/files.h"
-#include "vm/guest_kernel.h"
-#include "vm/vm_backend.h"
+#include "core/phases.h"
+#include "tests/integration/vm_fixture.h"
 
 namespace tare::vm {
 namespace {
 
-namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
-using namespace std::chrono_literals;
-
-class Vm : public testing::Test {
- protected:
-  void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root: makes control groups and network interfaces";
-    paths_.state = fs::path(TARE_BINARY_DIR) / "vm-state";
-    paths_.run = paths_.state / "run";
-    paths_.libexec = fs::path(TARE_BINARY_DIR) / "libexec" / "tare";
-    fs::create_directories(paths_.run);
-    try {
-      settings_.kernel = find_kernel(Paths::from_environment(), {}).vmlinuz.parent_path();
-    } catch (const Error& error) {
-      FAIL() << error.what();  // ./dev test has fetched one
-    }
-    make_rootfs();
-    groups_ = container::make_control_groups();
-    backend_ = make_backend({paths_, groups_, std::make_shared<image::Store>(paths_), settings_});
-    const Probe probe = backend_->probe();
-    ASSERT_TRUE(probe.able) << probe.reason;
-  }
-
-  void make_rootfs() {
-    rootfs_ = paths_.state / "rootfs";
-    const fs::path program = rootfs_ / "bin" / "program";
-    const FileLock lock = FileLock::wait(paths_.state / "rootfs.lock");
-    const fs::path built = fs::path(TARE_BINARY_DIR) / "bin" / "vm-test-program";
-    fs::create_directories(program.parent_path());
-    if (fs::exists(program) && fs::last_write_time(program) == fs::last_write_time(built)) return;
-    fs::copy_file(built, program, fs::copy_options::overwrite_existing);
-    fs::last_write_time(program, fs::last_write_time(built));
-  }
-
-  Workload workload(std::vector<std::string> arguments) const {
-    Workload out;
-    out.name = "test";
-    out.image = "dir:" + rootfs_.string();
-    out.command = {"/bin/program"};
-    out.command.insert(out.command.end(), arguments.begin(), arguments.end());
-    return out;
-  }
-
-  std::unique_ptr<Instance> start(const Workload& what) {
-    backend_->prepare(what);
-    timeline_.mark(Mark::requested);
-    return backend_->start(what, timeline_);
-  }
-  std::unique_ptr<Instance> start_program(std::vector<std::string> arguments) { return start(workload(std::move(arguments))); }
-
-  // What an instance may leave behind: its directory, its control groups, its interface, its QEMU.
-  bool trace_of(const std::string& id) const {
-    for (const auto& entry : fs::directory_iterator("/proc")) {
-      const auto line = try_read_file(entry.path() / "cmdline");
-      if (line && line->find("guest=" + id) != std::string::npos) return true;
-    }
-    for (const std::string& known : groups_->ids()) {
-      if (known == id) return true;
-    }
-    for (const auto& entry : fs::directory_iterator("/sys/class/net")) {
-      if (entry.path().filename().string().find(id.substr(1, 8)) != std::string::npos) return true;
-    }
-    return fs::exists(paths_.instances() / id);
-  }
-
-  int emulator_of(const std::string& id) const {
-    for (const auto& entry : fs::directory_iterator("/proc")) {
-      const auto line = try_read_file(entry.path() / "cmdline");
-      if (line && line->find("guest=" + id) != std::string::npos) return std::stoi(entry.path().filename().string());
-    }
-    return -1;
-  }
-
-  Paths paths_;
-  VmSettings settings_;
-  fs::path rootfs_;
-  std::shared_ptr<ControlGroups> groups_;
-  std::unique_ptr<Backend> backend_;
-  Timeline timeline_;
-};
+using testing::StartsWith;
 
 TEST_F(Vm, RunsAWorkloadToItsExitWithItsOutputAndAllMarksInOrder) {
   auto instance = start_program({"hello"});
@@ -140,6 +58,23 @@ TEST_F(Vm, AGuestsMarksCarryItsClockAndAnErrorBound) {
     EXPECT_LE(*timeline_.at(mark), reading->arrived);
   }
   EXPECT_LT(timeline_.guest(Mark::init)->guest_nanoseconds, timeline_.guest(Mark::executed)->guest_nanoseconds);
+}
+
+// No workload is `ready` here: nobody asks its probe.
+TEST_F(Vm, ThePhasesOfAStartAreAllMeasuredButForWhatDoesNotHappenAndAddUp) {
+  auto instance = start_program({"wait"});
+  double sum = 0;
+  for (const Phase& phase : phases_of(timeline_)) {
+    if (phase.name == "decompression") {
+      EXPECT_FALSE(phase.seconds);
+      EXPECT_THAT(phase.missing, StartsWith("none: "));
+    } else if (phase.name != "ready") {
+      ASSERT_TRUE(phase.seconds) << phase.name << ": " << phase.missing;
+      EXPECT_GT(*phase.seconds, 0) << phase.name;
+      if (phase.part_of.empty()) sum += *phase.seconds;
+    }
+  }
+  EXPECT_NEAR(sum, timeline_.seconds(Mark::executed).value(), 1e-9);
 }
 
 TEST_F(Vm, LeavesNoTraceAfterRemoval) {
@@ -266,6 +201,17 @@ TEST_F(Vm, APausedGuestStandsStillAndGoesOnWhenResumed) {
   EXPECT_TRUE(instance->wait(Deadline::in(10s)));
 }
 
+TEST_F(Vm, TheExitOfAGuestThatStoodStillIsNotDatedBack) {
+  auto instance = start_program({"wait"});
+  instance->pause();
+  std::this_thread::sleep_for(500ms);
+  instance->resume();
+  const Instant resumed = Instant::now();
+  instance->exec({"/bin/program", "hello"}, Deadline::in(10s));
+  instance->stop(10s);
+  EXPECT_GT(*timeline_.at(Mark::exited), resumed);
+}
+
 TEST_F(Vm, UsageCountsQemuAndTheGuest) {
   auto instance = start_program({"wait"});
   const Usage usage = instance->usage();
@@ -357,6 +303,19 @@ TEST_F(Vm, ThreeGuestsRunAtTheSameTime) {
   for (std::size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(exits[i], (Exit{7, false, false}));
     EXPECT_EQ(timelines[i].disorder(), std::nullopt);
+  }
+}
+
+TEST_F(Vm, AKernelThatPanicsIsToldAsThatWithItsReason) {
+  Workload what = workload({"panic"});
+  what.security = Security::none;
+  auto instance = start(what);
+  try {
+    instance->wait(Deadline::in(20s));
+    FAIL() << "it has an exit";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::failed);
+    EXPECT_THAT(error.sentence(), HasSubstr("; its kernel panicked: Kernel panic - not syncing: sysrq triggered crash"));
   }
 }
 

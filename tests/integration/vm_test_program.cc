@@ -3,14 +3,17 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <string>
 
 namespace {
@@ -83,6 +86,33 @@ int self(char** environment, int argc, char** argv) {
   return show("/proc/self/status");
 }
 
+// Several steps in one guest: "show PATH", "write PATH", "remount PATH", each with a line that says how it went.
+int do_steps(int argc, char** argv) {
+  for (int i = 2; i < argc; ++i) {
+    const char* path = std::strchr(argv[i], ' ') + 1;
+    std::printf("%s: ", argv[i]);
+    int failed = 0;
+    errno = 0;
+    switch (argv[i][0]) {
+      case 's': failed = show(path); break;
+      case 'w': failed = write_and_show(path); break;
+      default:
+        failed = mount(nullptr, path, nullptr, MS_REMOUNT | MS_BIND, nullptr);
+        if (failed == 0) failed = mount(nullptr, path, nullptr, MS_REMOUNT, nullptr);
+        if (failed == 0) std::puts("done");
+    }
+    if (failed != 0) std::puts(std::strerror(errno));
+  }
+  return 0;
+}
+
+int panic() {
+  std::FILE* file = std::fopen("/proc/sysrq-trigger", "w");
+  if (file == nullptr) return 1;
+  std::fputs("c", file);
+  return std::fclose(file);
+}
+
 int answer(int port) {
   const int listener = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
@@ -96,6 +126,11 @@ int answer(int port) {
   }
 }
 
+int tell_time() {
+  std::printf("%lld\n", static_cast<long long>(std::time(nullptr)));
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv, char** environment) {
@@ -106,10 +141,13 @@ int main(int argc, char** argv, char** environment) {
   if (what == "stubborn") return ignore_term();
   if (what == "lines") return lines(std::atoi(more));
   if (what == "show") return show(more);
+  if (what == "do") return do_steps(argc, argv);
+  if (what == "panic") return panic();
   if (what == "write") return write_and_show(more);
   if (what == "fork") return fork_many(std::atoi(more));
   if (what == "self") return self(environment, argc, argv);
   if (what == "answer") return answer(std::atoi(more));
+  if (what == "time") return tell_time();
   if (what == "abort") std::abort();
   return 64;
 }

@@ -5,9 +5,11 @@
 
 #include <filesystem>
 #include <sstream>
+#include <thread>
 
 #include "core/files.h"
 #include "core/nft.h"
+#include "core/units.h"
 
 namespace tare::test {
 namespace fs = std::filesystem;
@@ -61,13 +63,21 @@ std::set<std::string> mounts() {
   return points;
 }
 
+std::set<std::string> claims(const Paths& paths) {
+  std::set<std::string> found = names_in(paths.id_ranges());
+  found.erase("lock");
+  return found;
+}
+
 std::set<std::string> processes(const Paths& paths) {
   std::set<std::string> found;
   for (const std::string& pid : names_in("/proc")) {
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
     const auto cgroup = try_read_file("/proc/" + pid + "/cgroup").value_or("");
     const auto command = try_read_file("/proc/" + pid + "/cmdline").value_or("");
-    const bool emulator = command.find("guest=t") != std::string::npos && command.find(paths.state.string() + "/") != std::string::npos;
+    if (command.empty()) continue;  // a zombie, which its parent has yet to reap: PID 1 of some hosts takes seconds
+    // A domain's QEMU has its monitor there, and so has one that is only asked what it can do.
+    const bool emulator = command.find((paths.state / "libvirt-").string()) != std::string::npos;
     const bool ours =
         emulator || cgroup.find(":/tare/") != std::string::npos || command.find(paths.instances().string() + "/") != std::string::npos;
     if (ours) found.insert(pid + " " + command.substr(0, command.find('\0')));
@@ -84,7 +94,8 @@ std::set<std::string> programs() {
     // A launcher that listens outlives its agents for a while, by design.
     const std::string command = try_read_file("/proc/" + pid + "/cmdline").value_or("");
     if (command.find("--listen") != std::string::npos) continue;
-    if (program == TARE_BINARY_DIR "/bin/tare" || program == TARE_BINARY_DIR "/bin/tare-agent") {
+    if (program == TARE_BINARY_DIR "/bin/tare" || program == TARE_BINARY_DIR "/bin/tare-agent" ||
+        program == TARE_BINARY_DIR "/libexec/tare/tare-guard") {
       found.insert(pid + " " + program.filename().string());
     }
     // A launcher runs from a sealed copy of its file; the command line still names that.
@@ -110,11 +121,39 @@ std::set<std::string> temporary(const Paths& paths) {
   return found;
 }
 
+// What libvirt keeps of each domain while it lives, and of each QEMU that it asks what it can do.
+std::set<std::string> records(const Paths& paths) {
+  std::set<std::string> found;
+  for (const std::string& root : names_in(paths.state, "libvirt-")) {
+    const auto add = [&](const fs::path& place, const std::string& prefix) {
+      for (const std::string& name : names_in(paths.state / root / place, prefix)) found.insert(root / place / name);
+    };
+    add("run/qemu", "t");
+    add("log/qemu", "t");
+    add("lib/qemu", "domain-");
+    add("lib/qemu", "qmp-");
+    add("lib/qemu/channel/target", "domain-");
+  }
+  return found;
+}
+
 }  // namespace
 
 Census census(const Paths& paths) {
-  return {groups(),        names_in("/sys/class/net", "tare"), rules(), mounts(), names_in(paths.instances()), processes(paths), programs(),
-          temporary(paths)};
+  return {groups(),         names_in("/sys/class/net", "tare"),
+          rules(),          mounts(),
+          claims(paths),    names_in(paths.instances()),
+          processes(paths), programs(),
+          temporary(paths), records(paths)};
+}
+
+Census settled_census(const Paths& paths, const Census& before) {
+  Census now = census(paths);
+  for (const Deadline deadline = Deadline::in(std::chrono::seconds(2)); now.records != before.records && !deadline.passed();) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    now.records = records(paths);
+  }
+  return now;
 }
 
 void PrintTo(const Census& census, std::ostream* out) {
@@ -127,10 +166,12 @@ void PrintTo(const Census& census, std::ostream* out) {
   print("interfaces", census.interfaces);
   print("rules", census.rules);
   print("mounts", census.mounts);
+  print("ranges of ids", census.id_ranges);
   print("instances", census.instances);
   print("processes", census.processes);
   print("programs", census.programs);
   print("temporary", census.temporary);
+  print("records of libvirt", census.records);
 }
 
 }  // namespace tare::test

@@ -4,6 +4,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
 
 #include "agent/wire.h"
 #include "core/error.h"
@@ -43,6 +46,12 @@ class ApiTest : public testing::Test {
   Api api_{runs_, store_, metrics_};
 };
 
+std::string own_host_name() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
 TEST(ErrorBody, IsReadBackAsTheSameError) {
   const Error e(Code::not_found, "there is no run \"x\"\n", "look\tagain");
   const Error back = error_from(error_body(e), 404);
@@ -61,10 +70,15 @@ TEST_F(ApiTest, AnUnknownPathIs404AndAWrongMethod405) {
   EXPECT_EQ(error_from(wrong.body, 405).code(), Code::invalid);
 }
 
-TEST_F(ApiTest, OverTcpOnlyTheLoopbackNamesAreHosts) {
+TEST_F(ApiTest, OverTcpAddressesAndNamesOfThisHostAreHosts) {
   EXPECT_EQ(ask("GET", "/healthz", "127.0.0.1:9177").status, 200);
   EXPECT_EQ(ask("GET", "/healthz", "localhost:9177").status, 200);
+  EXPECT_EQ(ask("GET", "/healthz", "192.0.2.7:9177").status, 200);
+  EXPECT_EQ(ask("GET", "/healthz", "[2001:db8::7]:9177").status, 200);
+  EXPECT_EQ(ask("GET", "/healthz", own_host_name() + ":9177").status, 200);
   EXPECT_EQ(ask("GET", "/healthz", "rebound.example:9177").status, 400);
+  EXPECT_EQ(ask("GET", "/healthz", own_host_name() + ".rebound.example:9177").status, 400);
+  EXPECT_EQ(ask("GET", "/healthz", "192.0.2.7.rebound.example:9177").status, 400);
 }
 
 TEST_F(ApiTest, OverTcpNothingCanBeChanged) {

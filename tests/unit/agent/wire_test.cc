@@ -106,14 +106,21 @@ TEST(Config, AnEmptyFileMeansTheDefaults) {
   const Config config = load_config("", "agent.yaml");
   EXPECT_FALSE(config.tcp_port);
   EXPECT_EQ(config.event_streams, 8);
+  EXPECT_EQ(config.parked, 8);
   EXPECT_EQ(config.vm.connection, "embed");
 }
 
 TEST(Config, KeysAreRead) {
-  const Config config = load_config("tcp_port: 9000\nlog_level: warn\nvm:\n  machine: q35\n  connection: qemu:///system\n", "agent.yaml");
+  const Config config = load_config(
+      "tcp_port: 9000\ntcp_address: 0.0.0.0\nlog_level: warn\nvm:\n  machine: q35\n  profile: tuned\n  connection: qemu:///system\n",
+      "agent.yaml");
   EXPECT_EQ(config.tcp_port, 9000);
+  EXPECT_EQ(config.tcp_address, "0.0.0.0");
+  EXPECT_EQ(load_config("tcp_address: '::1'\n", "agent.yaml").tcp_address, "::1");
+  EXPECT_EQ(load_config("parked: 2\n", "agent.yaml").parked, 2);
   EXPECT_EQ(config.log_level, "warn");
   EXPECT_EQ(config.vm.machine, "q35");
+  EXPECT_EQ(config.vm.profile, "tuned");
   EXPECT_EQ(config.vm.connection, "qemu:///system");
 }
 
@@ -122,7 +129,9 @@ TEST(Config, AMistakeIsNamedWithItsLine) {
   EXPECT_THAT(refusal("bridge_range: 10.214.0.1/16\n"), HasSubstr("agent.yaml:1: 'bridge_range' is '10.214.0.1/16', which is no range"));
   EXPECT_THAT(refusal("log_level: info\ntcp_prot: 1\n"), HasSubstr("agent.yaml:2: unknown key 'tcp_prot' (did you mean 'tcp_port'?)"));
   EXPECT_THAT(refusal("tcp_port: 70000\n"), HasSubstr("agent.yaml:1: 'tcp_port' must be a number from 1 to 65535"));
+  EXPECT_THAT(refusal("parked: 0\n"), HasSubstr("agent.yaml:1: 'parked' must be a number from 1 to 256"));
   EXPECT_THAT(refusal("vm:\n  machine: q53\n"), HasSubstr("agent.yaml:2: 'machine' cannot be 'q53' (did you mean 'q35'?)"));
+  EXPECT_THAT(refusal("tcp_address: everywhere\n"), HasSubstr("agent.yaml:1: 'tcp_address' is 'everywhere', which is no IP address"));
   EXPECT_THAT(refusal("vm: fast\n"), HasSubstr("agent.yaml:1"));
   EXPECT_THAT(refusal("a: [\n"), HasSubstr("not valid YAML"));
   EXPECT_THAT(refusal("- a\n"), HasSubstr("must be a map"));

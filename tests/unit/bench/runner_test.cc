@@ -122,7 +122,8 @@ TEST_F(RunnerTest, AStartGivesItsMarksItsStopAndItsUsage) {
   const RunRecord record = go();
   EXPECT_THAT(metrics_of(record.trials.front()),
               ElementsAre("mark.prepared", "mark.launched", "mark.executed", "mark.ready", "mark.responded", "mark.stopping", "mark.exited",
-                          "mark.removed", "stop.exited", "stop.removed", "usage.cpu", "usage.memory_peak"))
+                          "mark.removed", "phase.prepare", "phase.launch", "phase.execute", "phase.ready", "stop.exited", "stop.removed",
+                          "usage.cpu", "usage.memory_peak"))
       << "a mark the backend does not have is absent";
   for (const Sample& sample : record.trials.front().samples) {
     EXPECT_EQ(sample.run, "run-1");
@@ -166,6 +167,31 @@ TEST_F(RunnerTest, TheCounterpartIsMeasuredUnderItsOwnName) {
   });
   EXPECT_EQ(empties, 6);
   EXPECT_THAT(told.prepared, ElementsAre("metal/noop", "metal/serve", "container/noop", "container/serve"));
+}
+
+TEST_F(RunnerTest, ALaneIsItsBackendWithAnotherStartAndBothAreNamed) {
+  suite.backends = {"metal", "container:zygote"};
+  const RunRecord record = go();
+  for (const TrialRecord& trial : record.trials) {
+    const bool zygote = trial.planned.backend == "container:zygote";
+    EXPECT_EQ(trial.variant, zygote ? "zygote" : "cold");
+    EXPECT_EQ(trial.state, "ok");
+    EXPECT_EQ(trial.samples.front().backend, zygote ? "container" : "metal");
+    EXPECT_EQ(trial.samples.front().variant, trial.variant);
+  }
+  EXPECT_GT(container.prepared_workloads().size(), metal.prepared_workloads().size()) << "what a trial took is there again for the next";
+}
+
+TEST_F(RunnerTest, AStartThatWasColdAfterAllIsNoSampleOfItsVariant) {
+  suite.backends = {"container:pooled"};
+  container.behaviour = [](const Workload& workload, int) {
+    Script script = usual(workload);
+    script.started_as = Start::cold;
+    return script;
+  };
+  const TrialRecord trial = go().trials.front();
+  EXPECT_EQ(trial.state, "invalid:start");
+  EXPECT_THAT(trial.sentence, HasSubstr("it was cold and not pooled"));
 }
 
 TEST_F(RunnerTest, AProbeGivesOneSampleABenchmark) {
@@ -426,6 +452,30 @@ TEST_F(RunnerTest, AnEmulatedBackendIsWarnedOf) {
 TEST_F(RunnerTest, KeepsTheProtectionsOfTheInstances) {
   const RunRecord record = go();
   EXPECT_EQ(record.backends[0].protections.at("namespaces"), "mount");
+}
+
+TEST_F(RunnerTest, KeepsWhatDiffersInTheProtectionsOfFurtherWorkloads) {
+  suite.experiments.front().empty = "noop";
+  container.behaviour = [](const Workload& workload, int) {
+    Script script = usual(workload);
+    script.protections["profile"] = workload.name == "noop" ? "default" : "tuned";
+    return script;
+  };
+  const RunRecord record = go();
+  const auto& kept = record.backends[1].protections;
+  EXPECT_EQ(kept.size(), 3U) << "what both have is there once";
+  const std::string first = kept.at("profile");
+  EXPECT_EQ(kept.at(first == "tuned" ? "profile (noop)" : "profile (serve)"), first == "tuned" ? "default" : "tuned");
+}
+
+TEST_F(RunnerTest, WarnsOfWhatAnInstanceRemarksOnceForEachWorkload) {
+  container.behaviour = [](const Workload& workload, int) {
+    Script script = usual(workload);
+    script.remarks = {"its profile has no hugepages"};
+    return script;
+  };
+  EXPECT_THAT(go().warnings, ElementsAre("container: workload 'serve': its profile has no hugepages"));
+  EXPECT_EQ(told.warnings.size(), 1U) << "it is told at once";
 }
 
 }  // namespace

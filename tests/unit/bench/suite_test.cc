@@ -21,7 +21,7 @@ description: starts and micro-benchmarks
 backends: [metal, vm]
 seed: 7
 workloads:
-  noop:  {image: tare/probe, command: [probe, noop], ready: exit, user: "www:33", umask: 027, ulimits: {nofile: "1024:4096", core: 0, memlock: unlimited}, limits: {cpus: 1.5, memory: 256MiB, pids: 64}}
+  noop:  {image: tare/probe, command: [probe, noop], ready: exit, userns: auto, start: zygote, vm: {profile: tuned}, user: "www:33", umask: 027, ulimits: {nofile: "1024:4096", core: 0, memlock: unlimited}, limits: {cpus: 1.5, memory: 256MiB, pids: 64}}
   serve:
     image: tare/probe
     command: [probe, serve, --port=8080]
@@ -42,6 +42,21 @@ experiments:
   - {name: micro, measure: probe, workload: noop}
 )";
 
+TEST(Suite, ALaneIsABackendOrOneOfItsStarts) {
+  const std::string text = kGood;
+  const std::string lanes = "backends: [metal, container, container:pooled, 'container:zygote']";
+  const Suite suite = load_suite(std::string(text).replace(text.find("backends: [metal, vm]"), 21, lanes), "q.yaml");
+  EXPECT_THAT(suite.backends, ElementsAre("metal", "container", "container:pooled", "container:zygote"));
+  EXPECT_EQ(lane_of("container").backend, "container");
+  EXPECT_FALSE(lane_of("container").start);
+  EXPECT_EQ(lane_of("container:zygote").backend, "container");
+  EXPECT_EQ(lane_of("container:zygote").start, Start::zygote);
+  EXPECT_EQ(lane_of("container:warm").backend, "container:warm") << "which no backend is called";
+  const Workload& noop = suite.workloads.at("noop");
+  EXPECT_EQ(in_lane(noop, lane_of("container:pooled")).start, Start::pooled);
+  EXPECT_EQ(in_lane(noop, lane_of("container")).start, Start::zygote);
+}
+
 TEST(Suite, BecomesPlainStructs) {
   const Suite suite = load_suite(kGood, "q.yaml");
   EXPECT_EQ(suite.name, "quickstart");
@@ -56,16 +71,22 @@ TEST(Suite, BecomesPlainStructs) {
   EXPECT_EQ(serve.ready.kind, Ready::Kind::http);
   EXPECT_EQ(serve.ready.path, "/healthz");
   EXPECT_EQ(serve.security, Security::none);
+  EXPECT_EQ(serve.start, Start::cold);
+  EXPECT_FALSE(serve.vm_profile) << "the agent's";
   ASSERT_EQ(serve.mounts.size(), 2U);
   EXPECT_EQ(serve.mounts[0], (Mount{Mount::Type::volume, "db", "/data", false, {}}));
   EXPECT_EQ(serve.mounts[1], (Mount{Mount::Type::tmpfs, "", "/tmp", false, 1_MiB}));
   EXPECT_TRUE(serve.read_only_root);
   EXPECT_THAT(serve.host_namespaces, ElementsAre(Namespace::ipc, Namespace::uts));
+  EXPECT_EQ(serve.userns, Userns::host);
   EXPECT_THAT(serve.devices, ElementsAre("/dev/fuse"));
   EXPECT_EQ(serve.start_timeout, seconds(30));
   EXPECT_EQ(serve.stop_grace, milliseconds(500));
   const Workload& noop = suite.workloads.at("noop");
+  EXPECT_EQ(noop.start, Start::zygote);
+  EXPECT_EQ(noop.vm_profile, VmProfile::tuned);
   EXPECT_EQ(noop.network, Network::none);
+  EXPECT_EQ(noop.userns, Userns::automatic);
   EXPECT_EQ(noop.limits, (Limits{1.5, 256_MiB, 64}));
   EXPECT_EQ(noop.user, "www:33");
   EXPECT_EQ(noop.umask, 027U);
@@ -176,6 +197,8 @@ const Wrong kWrong[] = {
     {"UnknownUnit", "256MiB", "1XB", "q.yaml:6: 'workloads.noop.limits.memory': '1XB' is not a size", "64MiB"},
     {"NegativeMemory", "256MiB", "-5MiB", "q.yaml:6: 'workloads.noop.limits.memory': '-5MiB' is not a size", "64MiB"},
     {"MemoryWithoutUnit", "256MiB", "256", "q.yaml:6: 'workloads.noop.limits.memory' is 256 B, too little to run anything", "unit"},
+    {"UnknownVmProfile", "profile: tuned", "profile: tund", "q.yaml:6: 'tund' is no profile of a VM (did you mean 'tuned'?)",
+     "default, minimal, matched or tuned"},
     {"WrongDuration", "settle: 5ms", "settle: soon", "q.yaml:23: 'experiments[0].settle': 'soon' is not a duration", "250ms"},
     {"ZeroTimeout", "timeout: 45s", "timeout: 0s", "q.yaml:23: 'experiments[0].timeout' is '0s' and should be more than 0", ""},
     {"TrialsNotANumber", "trials: 12", "trials: many",
@@ -192,7 +215,8 @@ const Wrong kWrong[] = {
     {"UnknownEmpty", "empty: noop", "empty: nop", "q.yaml:23: there is no workload 'nop' (did you mean 'noop'?)", ""},
     {"OwnCounterpart", "empty: noop", "empty: serve", "q.yaml:23: experiment 'start' has workload 'serve' as its own empty counterpart",
      "noop"},
-    {"UnknownBackend", "[metal, vm]", "[metal, vn]", "q.yaml:3: 'vn' is no backend (did you mean 'vm'?)", "metal, container or vm"},
+    {"UnknownBackend", "[metal, vm]", "[metal, vn]", "q.yaml:3: 'vn' is no backend (did you mean 'vm'?)",
+     "metal, container, vm, metal:pooled"},
     {"BackendTwice", "[metal, vm]", "[vm, vm]", "q.yaml:3: backend 'vm' stands there twice", ""},
     {"NoBackend", "[metal, vm]", "[]", "q.yaml:3: 'backends' is an empty list", ""},
     {"UnknownMeasure", "measure: probe", "measure: speed", "q.yaml:24: 'speed' is no measure", "start or probe"},

@@ -57,9 +57,18 @@ TEST(MountPlan, OfAContainerIsDockers) {
   EXPECT_FALSE(plan.read_only_root);
 }
 
+TEST(MountPlan, WithItsOwnIdsADevComesFromTheAgentWhichMayMakeDevices) {
+  Isolation isolation = Isolation::container(Security::standard);
+  const MountPlan without = mount_plan(isolation, {}, {}, "/volumes");
+  isolation.first_id = 0x70000000;
+  const MountPlan plan = mount_plan(isolation, {}, {}, "/volumes");
+  EXPECT_THAT(text_of(plan.views), HasSubstr("/dev tmpfs:tmpfs nosuid,strictatime mode=755,size=65536k tree\n/dev/pts devpts"));
+  EXPECT_EQ(plan.devices, without.devices);
+}
+
 TEST(MountPlan, OfMetalIsTheHostsViews) {
   const MountPlan plan = mount_plan(Isolation::none(), {}, {}, "/volumes");
-  EXPECT_EQ(text_of(plan.views), "/proc host:/proc rbind\n/sys host:/sys rbind\n/dev host:/dev rbind\n");
+  EXPECT_EQ(text_of(plan.views), "/proc host:/proc rbind tree\n/sys host:/sys rbind tree\n/dev host:/dev rbind tree\n");
   EXPECT_THAT(plan.devices, IsEmpty());
   EXPECT_FALSE(plan.device_links);
 }

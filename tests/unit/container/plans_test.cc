@@ -217,9 +217,17 @@ TEST(Isolation, SharesWhatTheWorkloadAsksFor) {
   EXPECT_EQ(isolation.namespaces(), "mount");
 }
 
+TEST(Isolation, NamesTheIdsOfAUserNamespace) {
+  Isolation isolation = Isolation::container(Security::standard);
+  EXPECT_EQ(isolation.protections().at("user_namespace"), "host");
+  isolation.first_id = 0x70000000;
+  EXPECT_EQ(isolation.protections().at("user_namespace"), "0 → 1879048192 (65536)");
+  EXPECT_EQ(isolation.namespaces(), "mount,pid,ipc,uts,net,cgroup,time,user");
+}
+
 TEST(Overlay, RefusesWhatItsOptionsCannotSay) {
-  EXPECT_THROW(mount_overlay({"/a:b", "/i", false}, "x"), Error);
-  EXPECT_THROW(mount_overlay({"/a", "/i,upperdir=/etc", false}, "x"), Error);
+  EXPECT_THROW(mount_overlay({{"/a:b"}, "/i", false}, "x"), Error);
+  EXPECT_THROW(mount_overlay({{"/a"}, "/i,upperdir=/etc", false}, "x"), Error);
 }
 
 TEST(Sentence, NamesWhoAndStepAndCause) {

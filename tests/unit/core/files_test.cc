@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <thread>
 
 #include "core/error.h"
 #include "core/instance_dir.h"
@@ -92,6 +93,23 @@ TEST(Error, MapsEachCodeToHttpAndExit) {
   EXPECT_EQ(http_status(Code::exhausted), 507);
   EXPECT_EQ(code_named(name(Code::conflict)), Code::conflict);
   EXPECT_STREQ(Error(Code::failed, "it broke", "mend it").what(), "it broke: mend it");
+}
+
+TEST(RemoveTree, LeavesNothingWhereAnotherRemovesTheSame) {
+  const TempDir directory;
+  const fs::path tree = directory.path() / "tree";
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 100; ++i) {
+      fs::create_directories(tree / std::to_string(i));
+      open_file(tree / std::to_string(i) / "file", O_WRONLY | O_CREAT);
+    }
+    std::thread other([&] {
+      for (int i = 99; i >= 0; --i) ::unlink((tree / std::to_string(i) / "file").c_str());
+    });
+    remove_tree(tree);
+    EXPECT_FALSE(fs::exists(tree)) << round;
+    other.join();
+  }
 }
 
 }  // namespace

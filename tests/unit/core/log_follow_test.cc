@@ -46,5 +46,22 @@ TEST(LogFollow, OtherReadersDoNotCount) {
   EXPECT_GT(log.unread()->count, 0U);
 }
 
+TEST(LogFollow, ThereIsOneFollowerAndAfterItNothingWaits) {
+  Log log(1_KiB);
+  int told = 0;
+  log.on_read([&] { ++told; });
+  EXPECT_TRUE(log.follow());
+  EXPECT_FALSE(log.follow());
+  for (int i = 0; i < 100; ++i) log.append(Stream::out, std::string(100, 'x') + "\n", Instant{1});
+  EXPECT_GT(log.unread().value().count, 10'000U);
+  EXPECT_EQ(log.dropped(), 0U);
+  log.unfollow();
+  EXPECT_EQ(told, 1);
+  EXPECT_FALSE(log.unread());
+  log.append(Stream::out, "y\n", Instant{2});
+  EXPECT_GT(log.dropped(), 0U);
+  EXPECT_TRUE(log.follow());
+}
+
 }  // namespace
 }  // namespace tare

@@ -15,6 +15,7 @@
 
 #include "core/error.h"
 #include "core/fd.h"
+#include "tests/fakes/fake_exec.h"
 
 namespace tare {
 namespace {
@@ -43,8 +44,8 @@ class LocalInstance : public Instance {
   void pause() override {}
   void resume() override {}
   void update(const Limits&) override {}
-  ExecResult exec(const std::vector<std::string>&, Deadline) override {
-    return {Exit{--exec_failures_left >= 0 ? 1 : 0, false, false}, "", ""};
+  std::unique_ptr<Exec> start_exec(const ExecRequest&, Deadline) override {
+    return std::make_unique<fakes::FakeExec>(ExecResult{Exit{--exec_failures_left >= 0 ? 1 : 0, false, false}, "", ""});
   }
   Exit stop(std::chrono::nanoseconds) override { return exit; }
   void remove() override {}

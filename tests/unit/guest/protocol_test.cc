@@ -38,6 +38,10 @@ TEST(Protocol, EveryFieldOfAMessageSurvivesTheWire) {
   sent.version = 0xfedcba98;
   sent.kernel = -12'345'678'901;
   sent.init = INT64_MAX;
+  sent.loading = 3;
+  sent.loaded = -4;
+  sent.opened = 5;
+  sent.init_ticks = UINT64_MAX;
   Stream stream;
   Frame frame;
   ASSERT_EQ(stream.feed(encoded(sent, 7), frame), Parser::Result::frame);
@@ -48,6 +52,10 @@ TEST(Protocol, EveryFieldOfAMessageSurvivesTheWire) {
   EXPECT_EQ(got->version, sent.version);
   EXPECT_EQ(got->kernel, sent.kernel);
   EXPECT_EQ(got->init, sent.init);
+  EXPECT_EQ(got->loading, sent.loading);
+  EXPECT_EQ(got->loaded, sent.loaded);
+  EXPECT_EQ(got->opened, sent.opened);
+  EXPECT_EQ(got->init_ticks, sent.init_ticks);
 }
 
 TEST(Protocol, TheHeaderIsLittleEndianWhateverTheHost) {

@@ -13,11 +13,11 @@ class FindCommand : public testing::Test {
  protected:
   FindCommand() {
     image_.reference = "dir:/test";
-    image_.rootfs = trees_.below("root");
+    image_.layers = {trees_.below("root")};
     image_.environment = {"PATH=/first:/second"};
-    put(image_.rootfs / "first/only-first", "", 0755);
-    put(image_.rootfs / "second/tool", "", 0755);
-    put(image_.rootfs / "work/script", "", 0755);
+    put(image_.layers[0] / "first/only-first", "", 0755);
+    put(image_.layers[0] / "second/tool", "", 0755);
+    put(image_.layers[0] / "job/script", "", 0755);
   }
   std::string find(const std::string& argv0, const std::vector<std::string>& environment = {}) {
     return find_command(image_, argv0, environment, image_.working_directory);
@@ -31,7 +31,7 @@ class FindCommand : public testing::Test {
     ADD_FAILURE() << argv0 << " was found";
     return Error(Code::internal, "found");
   }
-  void link(const std::string& target, const std::string& name) { std::filesystem::create_symlink(target, image_.rootfs / name); }
+  void link(const std::string& target, const std::string& name) { std::filesystem::create_symlink(target, image_.layers[0] / name); }
 
   Trees trees_;
   Image image_;
@@ -39,24 +39,24 @@ class FindCommand : public testing::Test {
 
 TEST_F(FindCommand, SearchesPathInItsOrder) {
   EXPECT_EQ(find("tool"), "/second/tool");
-  put(image_.rootfs / "first/tool", "", 0755);
+  put(image_.layers[0] / "first/tool", "", 0755);
   EXPECT_EQ(find("tool"), "/first/tool");
 }
 
 TEST_F(FindCommand, SearchesThePathOfTheWorkloadBeforeTheImages) {
-  put(image_.rootfs / "own/tool", "", 0755);
+  put(image_.layers[0] / "own/tool", "", 0755);
   EXPECT_EQ(find("tool", {"HOME=/", "PATH=/own"}), "/own/tool");
 }
 
-TEST_F(FindCommand, TakesAnAbsolutePathAsItIs) { EXPECT_EQ(find("/work/script"), "/work/script"); }
+TEST_F(FindCommand, TakesAnAbsolutePathAsItIs) { EXPECT_EQ(find("/job/script"), "/job/script"); }
 
 TEST_F(FindCommand, TakesARelativePathFromTheWorkingDirectory) {
-  image_.working_directory = "/work";
-  EXPECT_EQ(find("./script"), "/work/./script");
+  image_.working_directory = "/job";
+  EXPECT_EQ(find("./script"), "/job/./script");
 }
 
 TEST_F(FindCommand, SkipsWhatIsNotExecutableAsAShellDoes) {
-  put(image_.rootfs / "first/tool", "", 0644);
+  put(image_.layers[0] / "first/tool", "", 0644);
   EXPECT_EQ(find("tool"), "/second/tool");
 }
 
@@ -87,7 +87,7 @@ TEST_F(FindCommand, NamesCommandAndImageWhenThereIsNone) {
 }
 
 TEST_F(FindCommand, SaysThatAFileOrADirectoryIsNotExecutable) {
-  put(image_.rootfs / "first/text", "", 0644);
+  put(image_.layers[0] / "first/text", "", 0644);
   EXPECT_EQ(error("text").code(), Code::invalid);
   EXPECT_THAT(error("/first").sentence(), testing::HasSubstr("is not executable"));
 }

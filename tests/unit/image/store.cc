@@ -47,14 +47,15 @@ TEST(Store, MakesTheBuiltInImageOnFirstUse) {
   const Image image = Store(trees.paths()).resolve("tare/probe");
   EXPECT_EQ(image.reference, "tare/probe");
   EXPECT_THAT(image.digest, testing::MatchesRegex("sha256:[0-9a-f]{64}"));
-  EXPECT_EQ(read_file(image.rootfs / "bin/probe"), "not a real program");
-  EXPECT_EQ(mode_of(image.rootfs / "bin/probe"), 0755U);
-  EXPECT_EQ(mode_of(image.rootfs / "tmp"), 01777U);
-  EXPECT_EQ(mode_of(image.rootfs), 0755U);
-  for (const char* name : {"proc", "sys", "dev", "run", "var/tmp"}) EXPECT_TRUE(std::filesystem::is_directory(image.rootfs / name)) << name;
+  EXPECT_EQ(read_file(image.layers[0] / "bin/probe"), "not a real program");
+  EXPECT_EQ(mode_of(image.layers[0] / "bin/probe"), 0755U);
+  EXPECT_EQ(mode_of(image.layers[0] / "tmp"), 01777U);
+  EXPECT_EQ(mode_of(image.layers[0]), 0755U);
+  for (const char* name : {"proc", "sys", "dev", "run", "var/tmp"})
+    EXPECT_TRUE(std::filesystem::is_directory(image.layers[0] / name)) << name;
   for (const char* name : {"etc/hosts", "etc/hostname", "etc/resolv.conf"})
-    EXPECT_TRUE(std::filesystem::is_regular_file(image.rootfs / name));
-  EXPECT_THAT(read_file(image.rootfs / "etc/passwd"), testing::StartsWith("root:x:0:0:"));
+    EXPECT_TRUE(std::filesystem::is_regular_file(image.layers[0] / name));
+  EXPECT_THAT(read_file(image.layers[0] / "etc/passwd"), testing::StartsWith("root:x:0:0:"));
 }
 
 TEST(Store, IgnoresTheUmask) {
@@ -62,13 +63,13 @@ TEST(Store, IgnoresTheUmask) {
   const mode_t before = ::umask(0077);
   const Image image = Store(trees.paths()).resolve("tare/probe");
   ::umask(before);
-  EXPECT_EQ(mode_of(image.rootfs / "bin"), 0755U);
-  EXPECT_EQ(mode_of(image.rootfs / "etc/passwd"), 0644U);
+  EXPECT_EQ(mode_of(image.layers[0] / "bin"), 0755U);
+  EXPECT_EQ(mode_of(image.layers[0] / "etc/passwd"), 0644U);
 }
 
 TEST(Store, NamesADirectoryWithoutAColonBecauseOverlayfsSplitsThere) {
   const Trees trees;
-  EXPECT_THAT(Store(trees.paths()).resolve("tare/probe").rootfs.string(), testing::Not(HasSubstr(":")));
+  EXPECT_THAT(Store(trees.paths()).resolve("tare/probe").layers[0].string(), testing::Not(HasSubstr(":")));
 }
 
 TEST(Store, GivesANewDigestToANewProgram) {
@@ -78,8 +79,8 @@ TEST(Store, GivesANewDigestToANewProgram) {
   put(trees.paths().libexec / "probe", "another program", 0755);
   const Image second = store.resolve("tare/probe");
   EXPECT_NE(first.digest, second.digest);
-  EXPECT_EQ(read_file(second.rootfs / "bin/probe"), "another program");
-  EXPECT_EQ(read_file(first.rootfs / "bin/probe"), "not a real program") << "an instance may still run from it";
+  EXPECT_EQ(read_file(second.layers[0] / "bin/probe"), "another program");
+  EXPECT_EQ(read_file(first.layers[0] / "bin/probe"), "not a real program") << "an instance may still run from it";
 }
 
 TEST(Store, GivesTheSameDigestInAnyStateDirectory) {
@@ -91,8 +92,8 @@ TEST(Store, GivesTheSameDigestInAnyStateDirectory) {
 TEST(Store, MakesTheImageAgainWhenSomebodyRemovedIt) {
   const Trees trees;
   const Store store(trees.paths());
-  remove_tree(store.resolve("tare/probe").rootfs);
-  EXPECT_TRUE(std::filesystem::exists(store.resolve("tare/probe").rootfs / "bin/probe"));
+  remove_tree(store.resolve("tare/probe").layers[0]);
+  EXPECT_TRUE(std::filesystem::exists(store.resolve("tare/probe").layers[0] / "bin/probe"));
 }
 
 TEST(Store, RemovesWhatACrashLeftUnfinished) {
@@ -113,7 +114,7 @@ TEST(Store, GivesThreadsAndProcessesThatResolveAtOnceOneWholeImage) {
   put(trees.paths().libexec / "probe", std::string(3U << 20, 'p'), 0755);
   const auto whole = [&trees] {
     const Image image = Store(trees.paths()).resolve("tare/probe");
-    return std::filesystem::file_size(image.rootfs / "bin/probe") == (3U << 20) && std::filesystem::exists(image.rootfs / "var/tmp");
+    return std::filesystem::file_size(image.layers[0] / "bin/probe") == (3U << 20) && std::filesystem::exists(image.layers[0] / "var/tmp");
   };
   std::vector<pid_t> children;
   for (int i = 0; i < 4; ++i) {
@@ -165,7 +166,7 @@ TEST(Store, UsesADirectoryAsItIs) {
   const Trees trees;
   put(trees.below("tree/bin/sh"), "shell", 0755);
   const Image image = Store(trees.paths()).resolve("dir:" + trees.below("tree").string());
-  EXPECT_EQ(image.rootfs, trees.below("tree"));
+  EXPECT_EQ(image.layers[0], trees.below("tree"));
   EXPECT_THAT(image.environment, testing::Contains(testing::StartsWith("PATH=")));
 }
 

@@ -156,6 +156,18 @@ TEST_F(FindKernel, FallsBackToAnInstalledOneThatHasItsModules) {
   EXPECT_EQ(find_kernel(paths_, {}, root()).release, "6.1.0-5");
 }
 
+TEST_F(FindKernel, ByItsReleaseWhereItAndItsModulesAre) {
+  EXPECT_FALSE(kernel_named(paths_, "6.1.0-56-cloud-amd64", root()));
+  make(paths_.kernels() / "6.1.0-56-cloud-amd64");
+  EXPECT_EQ(kernel_named(paths_, "6.1.0-56-cloud-amd64", root())->vmlinuz, paths_.kernels() / "6.1.0-56-cloud-amd64" / "vmlinuz");
+  fs::create_directories(root() / "boot");
+  write_file_atomic(root() / "boot" / "vmlinuz-6.1.0-5", "x");
+  EXPECT_FALSE(kernel_named(paths_, "6.1.0-5", root())) << "without its modules";
+  fs::create_directories(root() / "lib/modules/6.1.0-5");
+  write_file_atomic(root() / "lib/modules/6.1.0-5/modules.dep", "");
+  EXPECT_EQ(kernel_named(paths_, "6.1.0-5", root())->release, "6.1.0-5");
+}
+
 TEST_F(FindKernel, SaysWhereItLookedWhenThereIsNone) {
   try {
     find_kernel(paths_, {}, root());

@@ -47,6 +47,17 @@ TEST(CopySparse, CopiesDataAndLeavesHoles) {
   EXPECT_EQ(std::string_view(text, 6), "middle");
 }
 
+// Between file systems of two kinds the kernel copies nothing itself.
+TEST(CopySparse, CopiesBetweenTwoFileSystems) {
+  const TempDir memory("/dev/shm");
+  const TempDir disk("/var/tmp");
+  std::string text(200'000, 'x');
+  text[150'000] = 'y';
+  write_file_atomic(memory.path() / "from", text);
+  copy_sparse(memory.path() / "from", disk.path() / "to");
+  EXPECT_EQ(read_file(disk.path() / "to"), text);
+}
+
 TEST(CopySparse, DoesNotOverwriteWhatIsThere) {
   const TempDir directory;
   write_file_atomic(directory.path() / "from", "x");

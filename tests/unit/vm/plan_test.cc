@@ -43,6 +43,12 @@ TEST(DomainXml, IsTheKnownDocumentForKvmOnQ35WithALink) {
   EXPECT_EQ(domain_xml(with), golden("q35-kvm-link.xml"));
 }
 
+TEST(DomainXml, IsTheKnownDocumentWithShares) {
+  VmPlan with = plan();
+  with.shares = {"/state/instances/t0123456789ab/share-0", "/state/instances/t0123456789ab/share-1"};
+  EXPECT_EQ(domain_xml(with), golden("microvm-shares.xml"));
+}
+
 TEST(DomainXml, NoNameOrPathCanChangeTheDocument) {
   VmPlan hostile = plan();
   hostile.name = "a<b>&'\"";
@@ -50,6 +56,18 @@ TEST(DomainXml, NoNameOrPathCanChangeTheDocument) {
   const std::string xml = domain_xml(hostile);
   EXPECT_THAT(xml, HasSubstr("<name>a&lt;b&gt;&amp;&apos;&quot;</name>"));
   EXPECT_THAT(xml, HasSubstr("file='/x&apos; readonly=&apos;y&#10;'"));
+}
+
+TEST(DomainXml, AMachineThatIsToBeFrozenSharesItsMemoryAndACloneKeepsItsOwn) {
+  VmPlan with = plan();
+  with.accelerator = Accelerator::kvm;
+  with.memory_file = MemoryFile{"/state,1/memory", false};
+  EXPECT_THAT(domain_xml(with), HasSubstr("memory-backend-file,id=tare.memory,size=256M,mem-path=/state,,1/memory,share=on"));
+  EXPECT_THAT(domain_xml(with), HasSubstr("migratable='on'"));
+  EXPECT_THAT(domain_xml(with), Not(HasSubstr("-incoming")));
+  with.memory_file->clone = true;
+  EXPECT_THAT(domain_xml(with), HasSubstr("mem-path=/state,,1/memory,share=off"));
+  EXPECT_THAT(domain_xml(with), HasSubstr("<qemu:arg value='-incoming'/>"));
 }
 
 TEST(DomainXml, AMicrovmHasNoPciAddress) {
@@ -121,13 +139,28 @@ TEST(GuestRefuses, ByNameWhatItCannotDoYet) {
   Workload workload;
   workload.name = "w";
   EXPECT_EQ(sentence(workload), "");
+  workload.start = Start::zygote;
+  EXPECT_THAT(sentence(workload), HasSubstr("vm 'w' has no start: zygote"));
+  workload.start = Start::cold;
   workload.host_namespaces = {Namespace::pid};
   EXPECT_THAT(sentence(workload), HasSubstr("vm 'w' cannot share the host's pid namespace"));
   workload.host_namespaces.clear();
+  workload.userns = Userns::automatic;
+  EXPECT_THAT(sentence(workload), HasSubstr("vm 'w' cannot have `userns: auto`"));
+  workload.userns = Userns::host;
   workload.devices = {"/dev/fuse"};
   EXPECT_THAT(sentence(workload), HasSubstr("vm 'w' cannot have /dev/fuse"));
+  workload.devices.clear();
+  workload.tty = workload.open_stdin = true;
+  workload.init = true;  // every guest has one
+  EXPECT_EQ(sentence(workload), "");
   workload.mounts = {{Mount::Type::volume, "db", "/data", false, {}}};
-  EXPECT_THAT(sentence(workload), HasSubstr("cannot mount /data: a guest gets no volume yet"));
+  workload.read_only_root = true;
+  EXPECT_EQ(sentence(workload), "");
+  workload.start = Start::parked;
+  EXPECT_THAT(sentence(workload), HasSubstr("vm 'w' has no start: parked with the volume /data: what serves it cannot be frozen"));
+  workload.mounts = {{Mount::Type::tmpfs, "", "/data", false, {}}};
+  EXPECT_EQ(sentence(workload), "");
 }
 
 std::string refusal(const Limits& change, bool at_start = false) {
