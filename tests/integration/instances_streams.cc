@@ -133,8 +133,8 @@ TEST_F(InstanceStreams, AShellInAnInstanceHasATerminal) {
   person.type("sleep 0.1; stty size; tty\r");
   ASSERT_TRUE(person.sees("12 34\r\n")) << person.seen();
   ASSERT_TRUE(person.sees("/dev/pts/0\r\n"));
-  person.type("sleep 1000\r");
-  std::this_thread::sleep_for(50ms);
+  person.type("sh -c 'echo beg\"\"an; exec sleep 1000'\r");
+  ASSERT_TRUE(person.sees("began\r\n"));  // from then on the terminal is its own, control-C too
   person.type("\x03");
   person.type("exit 9\r");
   EXPECT_EQ(person.ends(), 9);
