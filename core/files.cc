@@ -106,6 +106,10 @@ Fd open_file(const fs::path& path, int flags, unsigned mode) {
   return fd;
 }
 
+void change_owner(const fs::path& path, unsigned id) {
+  if (::lchown(path.c_str(), id, id) != 0) throw_errno("give " + path.string() + " to user " + std::to_string(id));
+}
+
 void write_all(int fd, std::string_view content, std::string_view what) {
   while (!content.empty()) {
     const ssize_t n = ::write(fd, content.data(), content.size());

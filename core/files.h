@@ -29,6 +29,8 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view conte
 void write_kernel_file(const std::filesystem::path& path, std::string_view content);
 /// Opens with O_CLOEXEC added to `flags`. Throws Error naming the path.
 Fd open_file(const std::filesystem::path& path, int flags, unsigned mode = 0644);
+/// User and group of a file or of a symbolic link itself. Throws Error naming the path.
+void change_owner(const std::filesystem::path& path, unsigned id);
 /// write(2) until all of `content` is out. Throws Error("write <what>: …").
 void write_all(int fd, std::string_view content, std::string_view what);
 
