@@ -90,6 +90,7 @@ Config load_config(const std::string& text, std::string_view file_name) {
       {"connection", reader.text("connection", {}, config.vm.connection)},
       {"machine", reader.text("machine", {"microvm", "q35"}, config.vm.machine)},
       {"profile", reader.text("profile", {std::begin(kVmProfileNames), std::end(kVmProfileNames)}, config.vm.profile)},
+      {"confinement", reader.text("confinement", {"hardened", "fast"}, config.vm.confinement)},
       {"accelerator", reader.text("accelerator", {"auto", "kvm", "tcg"}, config.vm.accelerator)},
   };
   const Setters top = {

@@ -13,10 +13,11 @@
 namespace tare::agent {
 
 struct VmConfig {
-  std::string connection = "embed";  // "embed": libvirt's driver inside the agent; else a URI such as "qemu:///system"
-  std::string machine = "microvm";   // or "q35"
-  std::string profile = "default";   // core/workload.h's VmProfile, of workloads that name none
-  std::string accelerator = "auto";  // "auto": KVM where the self-test passes, else TCG; or "kvm", "tcg"
+  std::string connection = "embed";      // "embed": libvirt's driver inside the agent; else a URI such as "qemu:///system"
+  std::string machine = "microvm";       // or "q35"
+  std::string profile = "default";       // core/workload.h's VmProfile, of workloads that name none
+  std::string confinement = "hardened";  // or "fast": vm/plan.h's Confinement
+  std::string accelerator = "auto";      // "auto": KVM where the self-test passes, else TCG; or "kvm", "tcg"
 };
 
 struct Config {

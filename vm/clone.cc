@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/clone.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <algorithm>
+
+#include "core/error.h"
+#include "core/files.h"
 
 namespace tare::vm {
 namespace {
@@ -9,6 +15,13 @@ namespace {
 constexpr std::size_t kMostFrozen = 8;
 
 }  // namespace
+
+// Each clone's QEMU opens the memory for writing, and may do so as a user of its own: in its jail, while nobody else gets to it here.
+Frozen::Frozen(const Paths& paths) : directory(paths, new_instance_id()) {
+  std::filesystem::permissions(directory.path(), std::filesystem::perms::owner_all);
+  const Fd file = open_file(memory(), O_WRONLY | O_CREAT | O_EXCL, 0600);
+  if (::fchmod(file.get(), 0666) != 0) throw_errno("open " + memory().string() + " to its clones");
+}
 
 std::shared_ptr<const Frozen> FrozenGuests::find(const Workload& shape) {
   const std::lock_guard lock(mutex_);

@@ -19,6 +19,8 @@ namespace tare::vm {
 /// A guest that was frozen. Its directory is an instance's with this agent as its owner, so that what a crash leaves is removed as an
 /// instance is. What its clones do not change of its memory they share.
 struct Frozen {
+  /// Its directory, with an empty file for its memory.
+  explicit Frozen(const Paths& paths);
   InstanceDir directory;
   Guest::Past past = {};
   std::filesystem::path memory() const { return directory.path() / "memory"; }

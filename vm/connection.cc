@@ -23,13 +23,15 @@ namespace {
 constexpr std::string_view kQemuConf =
     "# Written by tare at every start.\n"
     "stdio_handler = \"file\"\n"           // there is no virtlogd
-    "user = \"root\"\ngroup = \"root\"\n"  // tare runs as root; QEMU is confined by its sandbox and by its control group
+    "user = \"root\"\ngroup = \"root\"\n"  // tare-emulator needs them …
+    "clear_emulator_capabilities = 0\n"    // … and gives them up
     "security_driver = \"none\"\n"
     "dynamic_ownership = 0\n"    // files are tare's own: no chown at every start …
     "remember_owner = 0\n"       // … and no extended attributes to remember it by
-    "namespaces = []\n"          // a mount namespace for /dev costs as much as QEMU's own start
+    "namespaces = []\n"          // libvirt's costs as much as QEMU's own start: tare-emulator makes one
     "cgroup_controllers = []\n"  // QEMU is born in the instance's control group
-    "seccomp_sandbox = 1\n";     // QEMU's own filter: the emulator is the wall between guest and host
+    // QEMU's own filter follows: the emulator is the wall between guest and host.
+    "seccomp_sandbox = ";
 
 // libvirt wants its event loop before the first connection; both last as long as the process.
 class EventLoop {
@@ -95,24 +97,25 @@ void send_log_to_file(const Paths& paths) {
   ::setenv("LIBVIRT_LOG_OUTPUTS", ("3:file:" + (paths.state / "libvirt.log").string()).c_str(), 0);  // NOLINT(concurrency-mt-unsafe)
 }
 
-std::shared_ptr<Connection> Connection::open(const Paths& paths, const std::string& uri) {
+std::shared_ptr<Connection> Connection::open(const Paths& paths, const std::string& uri, Confinement confinement) {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
   fs::create_directories(paths.state);
   run_event_loop();  // before the table, so that it ends after the connections
   static std::map<std::pair<fs::path, std::string>, std::shared_ptr<Connection>> table;
   auto& entry = table[{uri.empty() ? paths.state : fs::path(), uri}];
-  if (!entry) entry.reset(new Connection(paths, uri));
+  if (!entry) entry.reset(new Connection(paths, uri, confinement));
   return entry;
 }
 
-Connection::Connection(const Paths& paths, const std::string& uri) : embedded_(uri.empty()) {
+Connection::Connection(const Paths& paths, const std::string& uri, Confinement confinement) : embedded_(uri.empty()) {
   std::string target = uri;
   if (embedded_) {
     fs::create_directories(paths.state);
     root_ = DriverRoot::claim(paths);
     fs::create_directories(root_->path() / "etc");
-    write_file_atomic(root_->path() / "etc" / "qemu.conf", kQemuConf);
+    write_file_atomic(root_->path() / "etc" / "qemu.conf",
+                      std::string(kQemuConf) + (confinement == Confinement::hardened ? "1" : "0") + "\n");
     ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     target = "qemu:///embed?root=" + root_->path().string();
   }

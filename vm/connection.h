@@ -17,6 +17,7 @@
 #include "core/paths.h"
 #include "core/units.h"
 #include "vm/driver_root.h"
+#include "vm/plan.h"
 
 namespace tare::vm {
 
@@ -44,8 +45,10 @@ class Connection {
   /// Makes this process a subreaper (PR_SET_CHILD_SUBREAPER is process-wide): QEMU, which libvirt daemonises, becomes our child, and a
   /// dead one can be reaped at once instead of when PID 1 finds the time; libvirt polls for that in steps of 200 ms.
   ///
-  /// The same connection for the same arguments, and for as long as the process: the embedded driver can be opened only once.
-  static std::shared_ptr<Connection> open(const Paths& paths, const std::string& uri);
+  /// `confinement` of the QEMUs of an embedded driver: whether they have their own filter of system calls.
+  ///
+  /// The same connection for the same paths and URI, and for as long as the process: the embedded driver can be opened only once.
+  static std::shared_ptr<Connection> open(const Paths& paths, const std::string& uri, Confinement confinement);
   ~Connection();
 
   bool embedded() const { return embedded_; }
@@ -73,7 +76,7 @@ class Connection {
   void never_started(const std::string& name);
 
  private:
-  Connection(const Paths& paths, const std::string& uri);
+  Connection(const Paths& paths, const std::string& uri, Confinement confinement);
   static void running(virConnectPtr, virDomainPtr domain, const char* event, long long seconds, unsigned microseconds, const char* details,
                       void* self);
   static int lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* self);

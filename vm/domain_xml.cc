@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "vm/jail.h"
 #include "vm/plan.h"
 #include "vm/xml.h"
 
@@ -68,8 +69,10 @@ void devices(Xml& xml, const VmPlan& plan) {
 void memory_backing(Xml& xml, const VmPlan& plan) {
   xml.begin("memoryBacking");
   if (plan.hugepages) xml.element("hugepages");
+  // Of the kernel and not of a mounted hugetlbfs, which a confined QEMU does not have.
+  xml.element("source", {{"type", "memfd"}});
   // virtiofsd answers in the guest's memory.
-  if (!plan.shares.empty()) xml.element("source", {{"type", "memfd"}}).element("access", {{"mode", "shared"}});
+  if (!plan.shares.empty()) xml.element("access", {{"mode", "shared"}});
   xml.end();
 }
 
@@ -153,11 +156,12 @@ std::string domain_xml(const VmPlan& plan) {
   devices(xml, plan);
   // virtiofs has no form from before virtio 1.0, which is what QEMU gives a device on the mmio bus unless told otherwise.
   const bool modern = plan.machine == Machine::microvm && !plan.shares.empty();
-  if (!plan.environment.empty() || plan.memory_file || modern) {
+  if (!plan.environment.empty() || plan.user || plan.memory_file || modern) {
     xml.begin("qemu:commandline");
     if (plan.memory_file) memory_file(xml, plan, *plan.memory_file);
     if (modern) argument(xml, "-global"), argument(xml, "virtio-mmio.force-legacy=false");
     for (const auto& [key, value] : plan.environment) xml.element("qemu:env", {{"name", key}, {"value", value}});
+    if (plan.user) xml.element("qemu:env", {{"name", kJail}, {"value", jail_text(plan)}});
     xml.end();
   }
   // Without it libvirt asks QEMU for each of 400 CPU properties at every start, a third of a second in all.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// tare-emulator: what libvirt executes in QEMU's place. It enters the instance's control groups and becomes QEMU.
+// tare-emulator: what libvirt executes in QEMU's place. It enters the instance's control groups and its jail, and becomes QEMU.
 //
 // Moving libvirt's calling thread first would leave the threads that libvirt makes for each domain inside the group, where the agent does
 // not belong. Without TARE_TASKS this is QEMU being asked for its capabilities. The name it is called by says which QEMU it is.
@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "vm/enter_groups.h"
+#include "vm/enter_jail.h"
 
 namespace {
 
@@ -24,7 +25,7 @@ void tell_begin() {
 int main(int argc, char** argv) {
   if (argc < 1) return 126;
   if (std::getenv("TARE_TASKS") != nullptr) tell_begin();
-  if (!tare::vm::enter_groups("tare-emulator")) return 126;
+  if (!tare::vm::enter_groups("tare-emulator") || !tare::vm::enter_jail("tare-emulator", argv)) return 126;
   const char* slash = std::strrchr(argv[0], '/');
   char path[4096];
   std::snprintf(path, sizeof path, "/usr/bin/%s", slash != nullptr ? slash + 1 : argv[0]);

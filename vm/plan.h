@@ -21,6 +21,9 @@ enum class Machine { microvm, q35 };
 std::string_view name(Accelerator accelerator) noexcept;  // "kvm", "tcg"
 std::string_view name(Machine machine) noexcept;          // "microvm", "q35"
 
+/// What holds a QEMU that a guest has broken into. hardened: its own filter of system calls, and vm/jail.h. fast: nothing, it is root.
+enum class Confinement { hardened, fast };
+
 struct Disk {
   std::filesystem::path file;  // raw
   bool read_only = false;
@@ -79,6 +82,10 @@ struct VmPlan {
   std::filesystem::path console;  // file that takes what the guest's kernel prints
   std::optional<Interface> interface;
   std::optional<MemoryFile> memory_file;      // absent: memory of QEMU's own
+  std::filesystem::path device = "/dev/kvm";  // with Accelerator::kvm
+  std::optional<std::uint32_t>
+      user;                     // id on the host, of this QEMU alone, which is confined (vm/jail.h); absent: root, with all of the host
+  std::filesystem::path stage;  // with a user: an empty directory
   std::vector<std::filesystem::path> shares;  // sockets on which a virtiofsd listens; the guest knows them as "tare0", "tare1", …
 
   // What profiles add.

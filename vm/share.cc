@@ -28,14 +28,15 @@ MountSource source_of(const Mount& mount, const Paths& paths) {
   return {path, mount.target, mount.read_only, !volume, false};
 }
 
-// QEMU finds it listening, however late virtiofsd is. Root's alone: who connects has the directory.
-Fd listen_at(const fs::path& path) {
+// QEMU finds it listening, however late virtiofsd is. QEMU's user's alone: who connects has the directory.
+Fd listen_at(const fs::path& path, std::optional<std::uint32_t> user) {
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const sockaddr_un address = unix_address(path, "share");
   if (!socket || ::fchmod(socket.get(), 0600) != 0 ||
       ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(socket.get(), 1) != 0) {
     throw_errno("listen on " + path.string());
   }
+  if (user) change_owner(path, *user);
   return socket;
 }
 
@@ -59,7 +60,7 @@ Share::Share(const Mount& mount, std::uint16_t number, const Settings& settings)
   struct stat status {};
   if (::fstat(tree.get(), &status) != 0) throw_errno(settings.who + ": mount " + mount.target);
   is_file_ = !S_ISDIR(status.st_mode);
-  const Fd socket = listen_at(socket_);
+  const Fd socket = listen_at(socket_, settings.user);
   const Fd log = open_file(log_, O_WRONLY | O_CREAT | O_APPEND, 0600);
   const fs::path stage = fs::absolute(settings.paths.mount_point());
   fs::create_directories(stage);

@@ -27,8 +27,9 @@ class Share {
  public:
   struct Settings {
     const Paths& paths;
-    std::filesystem::path directory;  // of the instance; the socket lies here
-    std::string tasks;                // files through which a process enters the instance's control group, separated by ':'
+    std::filesystem::path directory;    // of the instance; the socket lies here
+    std::string tasks;                  // files through which a process enters the instance's control group, separated by ':'
+    std::optional<std::uint32_t> user;  // QEMU's; absent: root
     std::string who;
   };
   /// Serves `mount`, the instance's share `number`. Throws Error naming the mount's target.

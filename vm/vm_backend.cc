@@ -67,6 +67,11 @@ struct Site {
   VmResources resources;
 };
 
+void make_scratch(const fs::path& from, const VmPlan& plan) {
+  copy_sparse(from, plan.scratch.file);
+  if (plan.user) change_owner(plan.scratch.file, *plan.user);
+}
+
 /// What is made once for a process and serves all its instances.
 struct Machinery {
   std::shared_ptr<Connection> connection;
@@ -123,6 +128,7 @@ class VmBackend final : public Backend {
   // A libvirtd runs QEMU as a user of its own, who may not write to control groups: it gets QEMU itself, which is moved afterwards.
   bool embedded() const { return parts_.settings.uri.empty(); }
   fs::path executed_for(const fs::path& emulator) const { return embedded() ? parts_.paths.guest() / emulator.filename() : emulator; }
+  bool confined() const { return embedded() && parts_.settings.confinement == Confinement::hardened; }
   fs::path emulator() const { return executed_for(parts_.settings.emulator); }
   VmPlan shaped_plan(const Workload& workload, std::shared_ptr<void>& pins) const;
   VmPlan plan_of(const Workload& workload, const image::Image& image, const std::string& id, std::shared_ptr<void>& pins) const;
@@ -170,7 +176,7 @@ Machinery VmBackend::make_machinery() const {
   if (out.verdict.accelerator == Accelerator::tcg) out.tsc_khz = tsc_khz();
   std::optional<ProbeGuard> guard;
   if (embedded()) guard.emplace(parts_.paths);
-  out.connection = Connection::open(parts_.paths, parts_.settings.uri);
+  out.connection = Connection::open(parts_.paths, parts_.settings.uri, parts_.settings.confinement);
   if (embedded()) link_emulator(emulator(), parts_.paths.libexec / "tare-emulator");
   out.connection->learn_capabilities(emulator().string(), out.verdict.accelerator == Accelerator::kvm ? "kvm" : "qemu");
   out.connection->versions();  // asks every emulator of this host, once: the guard is there for that
@@ -263,6 +269,7 @@ VmPlan VmBackend::shaped_plan(const Workload& workload, std::shared_ptr<void>& p
   plan.accelerator = with->verdict.accelerator;
   plan.machine = parts_.settings.machine;
   plan.emulator = emulator();
+  plan.device = parts_.settings.device;
   plan.vcpus = vcpus_for(workload.limits);
   plan.memory = memory_for(workload.limits);
   plan.tsc_khz = with->tsc_khz;
@@ -357,7 +364,7 @@ void VmBackend::add_place(const Workload& workload, VmResources& resources, VmPl
 }
 
 void VmBackend::add_shares(const std::string& who, VmResources& resources, VmPlan& plan, GuestWork& work) const {
-  const Share::Settings settings{parts_.paths, resources.directory.path(), entrances(*resources.group), who};
+  const Share::Settings settings{parts_.paths, resources.directory.path(), entrances(*resources.group), plan.user, who};
   for (GuestMount& mount : work.mounts) {
     if (mount.kind == guest::MountAt::Kind::tmpfs) continue;
     if (!embedded()) {
@@ -383,6 +390,15 @@ Site VmBackend::build(const Workload& workload) const {
   resources.pins = std::move(pins);
   // No CPU quota or memory limit on QEMU: its virtual CPUs and its guest's memory are the limit, and its own overhead is what we weigh.
   resources.group = parts_.groups->create(id, host_limits(workload.limits, who));
+  resources.confinement = !embedded() ? "as libvirtd is configured" : !confined() ? "none: root, with all of the host" : "hardened";
+  if (confined()) {
+    resources.ids = IdRange::claim(parts_.paths.id_ranges(), resources.directory.path());
+    site.plan.user = resources.ids->first();
+    site.plan.stage = parts_.paths.mount_point();
+    fs::create_directories(site.plan.stage);
+    resources.confinement +=
+        ": QEMU's seccomp filter, no capabilities, user " + std::to_string(*site.plan.user) + " of the host in a root without it";
+  }
   add_shares(who, resources, site.plan, site.work);
   if (workload.network == Network::link) {
     add_link(id, resources, site.plan, site.work);
@@ -396,7 +412,7 @@ Site VmBackend::build(const Workload& workload) const {
 
 std::unique_ptr<VmInstance> VmBackend::boot(const Workload& workload, std::optional<MemoryFile> memory, Timeline& timeline) const {
   Site site = build(workload);
-  copy_sparse(scratch_template(parts_.paths), site.plan.scratch.file);
+  make_scratch(scratch_template(parts_.paths), site.plan);
   site.plan.memory_file = std::move(memory);
   const std::string xml = domain_xml(site.plan);
   timeline.mark(Mark::prepared);
@@ -408,7 +424,7 @@ std::unique_ptr<VmInstance> VmBackend::boot(const Workload& workload, std::optio
 
 std::shared_ptr<const Frozen> VmBackend::freeze(const Workload& shape) const {
   const Deadline deadline = Deadline::in(shape.start_timeout);
-  auto frozen = std::make_shared<Frozen>(Frozen{InstanceDir(parts_.paths, new_instance_id())});
+  auto frozen = std::make_shared<Frozen>(parts_.paths);
   Timeline timeline;
   timeline.mark(Mark::requested);
   const auto instance = boot(shape, MemoryFile{frozen->memory(), false}, timeline);
@@ -420,7 +436,7 @@ std::shared_ptr<const Frozen> VmBackend::freeze(const Workload& shape) const {
 
 std::unique_ptr<VmInstance> VmBackend::restore(const Workload& workload, const Frozen& frozen, Timeline& timeline) const {
   Site site = build(workload);
-  copy_sparse(frozen.disk(), site.plan.scratch.file);
+  make_scratch(frozen.disk(), site.plan);
   site.plan.memory_file = MemoryFile{frozen.memory(), true};
   site.resources.started_as = Start::restored;
   const std::string xml = domain_xml(site.plan);

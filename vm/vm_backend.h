@@ -20,8 +20,9 @@ struct VmSettings {
   std::string uri;               // libvirt's; empty: its driver embedded in this process
   std::filesystem::path kernel;  // directory with vmlinuz and modules/; empty: the newest found
   std::filesystem::path emulator = "/usr/bin/qemu-system-x86_64";
-  Machine machine = Machine::microvm;       // of the profiles that do not choose
-  VmProfile profile = VmProfile::standard;  // of workloads that do not choose
+  Machine machine = Machine::microvm;               // of the profiles that do not choose
+  VmProfile profile = VmProfile::standard;          // of workloads that do not choose
+  Confinement confinement = Confinement::hardened;  // of the embedded driver's QEMU; a libvirtd has its own
   std::filesystem::path device = "/dev/kvm";
   std::optional<Accelerator> accelerator;  // absent: KVM if the self-test passes, else emulation
   std::chrono::nanoseconds self_test = std::chrono::seconds(30);

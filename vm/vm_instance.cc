@@ -165,7 +165,7 @@ std::map<std::string, std::string> VmInstance::protections() const {
   const GuestWork& work = guest_.work();
   std::map<std::string, std::string> all = {{"kernel", "its own"},
                                             {"accelerator", std::string(tare::vm::name(plan_.accelerator))},
-                                            {"emulator", "QEMU's seccomp filter"},
+                                            {"emulator", resources_.confinement},
                                             {"capabilities", std::string(work.command.restricted ? "the container's 14" : "all")},
                                             {"no_new_privs", std::string(work.command.restricted ? "1" : "0")},
                                             {"user", image::text_of(work.command.user)}};
@@ -259,6 +259,7 @@ void VmInstance::release() {
   resources_.tap.reset();
   resources_.group.reset();
   resources_.pins.reset();
+  resources_.ids.reset();
   resources_.directory.remove();
   resources_.after.reset();
 }

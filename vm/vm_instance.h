@@ -13,6 +13,7 @@
 #include "core/backend.h"
 #include "core/bridge.h"
 #include "core/control_group.h"
+#include "core/id_range.h"
 #include "core/instance_dir.h"
 #include "vm/connection.h"
 #include "vm/emulator.h"
@@ -29,6 +30,8 @@ struct VmResources {
   std::shared_ptr<void> after;  // goes when all else has gone
   std::shared_ptr<Connection> connection;
   InstanceDir directory;
+  std::string confinement = {};               // of QEMU, for people
+  std::optional<IdRange> ids = std::nullopt;  // of a confined QEMU: the first is its user
   std::unique_ptr<ControlGroup> group = nullptr;
   std::vector<Share> shares = {};
   std::optional<Tap> tap = std::nullopt;

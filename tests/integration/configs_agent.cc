@@ -22,6 +22,7 @@ TEST(ShippedAgentConfig, SaysTheDefaultsAndSwitchesTcpOn) {
   EXPECT_EQ(shipped.vm.connection, standard.vm.connection);
   EXPECT_EQ(shipped.vm.machine, standard.vm.machine);
   EXPECT_EQ(shipped.vm.profile, standard.vm.profile);
+  EXPECT_EQ(shipped.vm.confinement, standard.vm.confinement);
   EXPECT_EQ(shipped.vm.accelerator, standard.vm.accelerator);
 }
 

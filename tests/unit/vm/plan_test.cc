@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "vm/jail.h"
 #include "vm/xml.h"
 
 namespace tare::vm {
@@ -47,6 +48,35 @@ TEST(DomainXml, IsTheKnownDocumentWithShares) {
   VmPlan with = plan();
   with.shares = {"/state/instances/t0123456789ab/share-0", "/state/instances/t0123456789ab/share-1"};
   EXPECT_EQ(domain_xml(with), golden("microvm-shares.xml"));
+}
+
+TEST(Jail, HasTheFilesOfTheMachineAndNothingElse) {
+  VmPlan with = plan();
+  with.user = 0x70010000;
+  with.stage = "/state/root";
+  const std::string disks =
+      ":r/state/guest/vmlinux:r/state/guest/initramfs.cpio:r/state/images/x/rootfs.erofs:w/state/instances/t0123456789ab/disk.img";
+  EXPECT_EQ(jail_text(with), "1879113728:/state/root" + disks);
+  EXPECT_THAT(domain_xml(with), HasSubstr("<qemu:env name='TARE_JAIL' value='1879113728:/state/root:r/state/guest/vmlinux"));
+  with.memory_file = MemoryFile{"/state/instances/t1/memory", true};
+  with.shares = {"/state/instances/t0123456789ab/share-0"};
+  with.accelerator = Accelerator::kvm;
+  EXPECT_EQ(jail_text(with),
+            "1879113728:/state/root" + disks + ":w/state/instances/t1/memory:w/state/instances/t0123456789ab/share-0:d/dev/kvm");
+}
+
+TEST(Jail, IsNotMadeWithAPathThatWouldBeTwo) {
+  VmPlan with = plan();
+  with.user = 0x70010000;
+  with.stage = "/state/root";
+  with.scratch.file = "/state:w/etc/disk.img";
+  try {
+    jail_text(with);
+    FAIL() << "it was";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::unsuited);
+    EXPECT_THAT(error.sentence(), HasSubstr("/state:w/etc/disk.img"));
+  }
 }
 
 TEST(DomainXml, NoNameOrPathCanChangeTheDocument) {
