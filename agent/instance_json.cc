@@ -57,7 +57,14 @@ json::object usage_json(const Usage& usage) {
   bytes("network_receive", usage.network_receive), bytes("network_transmit", usage.network_transmit);
   count("switches_voluntary", usage.switches_voluntary), count("switches_involuntary", usage.switches_involuntary);
   count("processes", usage.processes), count("oom_kills", usage.oom_kills);
-  seconds("guest_cpu", usage.guest_cpu), bytes("guest_memory_used", usage.guest_memory_used);
+  seconds("vm_cpu_vcpu", usage.vm_cpu_vcpu), seconds("vm_cpu_emulator", usage.vm_cpu_emulator);
+  seconds("vm_cpu_iothread", usage.vm_cpu_iothread), seconds("vm_cpu_vhost", usage.vm_cpu_vhost);
+  seconds("vm_vcpu_delay", usage.vm_vcpu_delay);
+  seconds("guest_cpu", usage.guest_cpu), seconds("guest_steal", usage.guest_steal);
+  bytes("guest_memory_used", usage.guest_memory_used), bytes("guest_memory_total", usage.guest_memory_total);
+  bytes("guest_io_read", usage.guest_io_read), bytes("guest_io_write", usage.guest_io_write);
+  count("guest_io_reads", usage.guest_io_reads), count("guest_io_writes", usage.guest_io_writes);
+  bytes("guest_network_receive", usage.guest_network_receive), bytes("guest_network_transmit", usage.guest_network_transmit);
   return out;
 }
 

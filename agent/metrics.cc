@@ -52,7 +52,7 @@ std::optional<double> value_of(const bench::TrialRecord& trial, std::string_view
 struct UsageRow {
   std::string_view metric;  // of a sample
   std::string_view family;
-  std::string_view label;  // the third label's value, where there is one
+  std::string_view label;  // the last label's value, where it has one beside backend and workload
 };
 constexpr std::array kUsage = {
     UsageRow{"usage.cpu_user", "tare_cpu_usage_seconds_total", "user"},
@@ -69,6 +69,13 @@ constexpr std::array kUsage = {
     UsageRow{"usage.switches_voluntary", "tare_context_switches_total", "voluntary"},
     UsageRow{"usage.switches_involuntary", "tare_context_switches_total", "involuntary"},
     UsageRow{"usage.processes", "tare_processes", ""},
+    UsageRow{"usage.vm_cpu_vcpu", "tare_vm_cpu_seconds_total", "vcpu"},
+    UsageRow{"usage.vm_cpu_emulator", "tare_vm_cpu_seconds_total", "emulator"},
+    UsageRow{"usage.vm_cpu_iothread", "tare_vm_cpu_seconds_total", "iothread"},
+    UsageRow{"usage.vm_cpu_vhost", "tare_vm_cpu_seconds_total", "vhost"},
+    UsageRow{"usage.vm_vcpu_delay", "tare_vm_vcpu_delay_seconds_total", ""},
+    UsageRow{"usage.guest_memory_used", "tare_vm_guest_memory_bytes", "used"},
+    UsageRow{"usage.guest_memory_total", "tare_vm_guest_memory_bytes", "total"},
 };
 
 struct BuiltWith {
@@ -239,7 +246,8 @@ void Metrics::trial_finished(const bench::TrialRecord& trial) {
   for (const UsageRow& row : kUsage) {
     const auto value = value_of(trial, row.metric);
     if (!value) continue;
-    MetricTable::Labels labels = {backend, trial.workload};
+    MetricTable::Labels labels = {trial.workload};
+    if (metric_family(row.family).labels.starts_with("backend")) labels.insert(labels.begin(), backend);
     if (!row.label.empty()) labels.emplace_back(row.label);
     // A counter goes on over the trials, where each trial's control group began at 0; a gauge shows the last one.
     if (metric_family(row.family).kind == Family::Kind::counter) {

@@ -210,8 +210,21 @@ class Trial {
     count("usage.switches_voluntary", u.switches_voluntary);
     count("usage.switches_involuntary", u.switches_involuntary);
     count("usage.oom_kills", u.oom_kills);
+    time("usage.vm_cpu_vcpu", u.vm_cpu_vcpu);
+    time("usage.vm_cpu_emulator", u.vm_cpu_emulator);
+    time("usage.vm_cpu_iothread", u.vm_cpu_iothread);
+    time("usage.vm_cpu_vhost", u.vm_cpu_vhost);
+    time("usage.vm_vcpu_delay", u.vm_vcpu_delay);
     time("usage.guest_cpu", u.guest_cpu);
+    time("usage.guest_steal", u.guest_steal);
     bytes("usage.guest_memory_used", u.guest_memory_used);
+    bytes("usage.guest_memory_total", u.guest_memory_total);
+    bytes("usage.guest_io_read", u.guest_io_read);
+    bytes("usage.guest_io_write", u.guest_io_write);
+    count("usage.guest_io_reads", u.guest_io_reads);
+    count("usage.guest_io_writes", u.guest_io_writes);
+    bytes("usage.guest_network_receive", u.guest_network_receive);
+    bytes("usage.guest_network_transmit", u.guest_network_transmit);
   }
 
   void set_state(const std::string& state, const std::string& sentence) {

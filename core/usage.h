@@ -29,9 +29,24 @@ struct Usage {
   std::optional<std::uint64_t> processes;  // tasks in the control group now: pids.current
   std::optional<std::uint64_t> oom_kills;  // v2 "oom_kill" of memory.events; v1 of memory.oom_control
 
+  // What the threads of a VM's QEMU used of `cpu`, apart (vm/host_side.h).
+  std::optional<std::chrono::nanoseconds> vm_cpu_vcpu;
+  std::optional<std::chrono::nanoseconds> vm_cpu_emulator;
+  std::optional<std::chrono::nanoseconds> vm_cpu_iothread;
+  std::optional<std::chrono::nanoseconds> vm_cpu_vhost;
+  std::optional<std::chrono::nanoseconds> vm_vcpu_delay;  // ready to run, waiting for a CPU of the host; not in `cpu`
+
   // What a guest says of itself (VM only).
-  std::optional<std::chrono::nanoseconds> guest_cpu;  // user + system + irq of /proc/stat in the guest
-  std::optional<Bytes> guest_memory_used;             // MemTotal − MemAvailable in the guest
+  std::optional<std::chrono::nanoseconds> guest_cpu;    // user + system + irq of /proc/stat in the guest
+  std::optional<std::chrono::nanoseconds> guest_steal;  // steal of /proc/stat: ready to run, and the host ran others; 0 without KVM
+  std::optional<Bytes> guest_memory_used;               // MemTotal − MemAvailable in the guest
+  std::optional<Bytes> guest_memory_total;              // MemTotal: what its kernel has left of its RAM
+  std::optional<Bytes> guest_io_read;                   // of its virtio disks, /proc/diskstats; what the host's page cache answers is in it
+  std::optional<Bytes> guest_io_write;
+  std::optional<std::uint64_t> guest_io_reads;
+  std::optional<std::uint64_t> guest_io_writes;
+  std::optional<Bytes> guest_network_receive;  // of its interfaces but lo, /proc/net/dev
+  std::optional<Bytes> guest_network_transmit;
 };
 
 }  // namespace tare

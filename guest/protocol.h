@@ -26,7 +26,7 @@
 namespace tare::guest {
 
 constexpr std::uint32_t kMagic = 0x65726174;  // "tare"
-constexpr std::uint32_t kVersion = 9;
+constexpr std::uint32_t kVersion = 10;
 constexpr std::size_t kHeaderSize = 16;
 constexpr std::size_t kMaxPayload = 128 * 1024;  // the kernel's bound of one argument (MAX_ARG_STRLEN)
 constexpr std::size_t kMaxFrame = kHeaderSize + kMaxPayload;
@@ -372,15 +372,29 @@ struct Pong {
   }
 };
 
+/// Requests of a disk, packets of an interface.
+struct Traffic {
+  std::uint64_t in = 0;   // reads
+  std::uint64_t out = 0;  // writes
+  std::uint64_t in_bytes = 0;
+  std::uint64_t out_bytes = 0;
+  bool operator==(const Traffic&) const = default;
+};
+
 struct GuestUsage {
   static constexpr Type kType = Type::usage;
-  std::uint64_t id = 0;               // of the request
-  std::uint64_t cpu_nanoseconds = 0;  // user, nice, system, irq and softirq of /proc/stat
-  std::uint64_t memory_used = 0;      // MemTotal − MemAvailable, bytes
-  std::uint64_t oom_kills = 0;        // oom_kill of /proc/vmstat
+  std::uint64_t id = 0;                 // of the request
+  std::uint64_t cpu_nanoseconds = 0;    // user, nice, system, irq and softirq of /proc/stat
+  std::uint64_t steal_nanoseconds = 0;  // steal of /proc/stat: it was ready to run, and the hypervisor ran others
+  std::uint64_t memory_used = 0;        // MemTotal − MemAvailable, bytes
+  std::uint64_t memory_total = 0;       // MemTotal, bytes
+  std::uint64_t oom_kills = 0;          // oom_kill of /proc/vmstat
+  Traffic disk;                         // its virtio disks, /proc/diskstats
+  Traffic network;                      // its interfaces but lo, /proc/net/dev
   template <class Codec>
   void visit(Codec& codec) {
-    codec(id), codec(cpu_nanoseconds), codec(memory_used), codec(oom_kills);
+    codec(id), codec(cpu_nanoseconds), codec(steal_nanoseconds), codec(memory_used), codec(memory_total), codec(oom_kills);
+    for (Traffic* traffic : {&disk, &network}) codec(traffic->in), codec(traffic->out), codec(traffic->in_bytes), codec(traffic->out_bytes);
   }
 };
 

@@ -14,6 +14,7 @@
 #include "core/timeline.h"
 #include "core/units.h"
 #include "vm/connection.h"
+#include "vm/host_side.h"
 
 namespace tare::vm {
 
@@ -42,6 +43,9 @@ class Emulator {
   void save_state(const std::filesystem::path& file, Deadline deadline);
   /// Of a machine that was created stopped and for this (VmPlan::Memory::clone).
   void load_state(const std::filesystem::path& file, Deadline deadline);
+
+  /// What its threads used; nothing when it is gone or runs elsewhere.
+  std::optional<HostSide> host_side(bool has_vhost) const { return pid_ > 0 ? read_host_side(pid_, has_vhost) : std::nullopt; }
 
   /// False when it is a child that has ended.
   bool alive() const;

@@ -98,7 +98,7 @@ void VmInstance::create(const std::string& xml) try { emulator_.create(xml, *res
 
 void VmInstance::on_exiting() {
   const std::lock_guard lock(resources_mutex_);
-  final_usage_ = resources_.group->usage();  // QEMU's memory can be read only while it lives
+  final_usage_ = host_usage();  // QEMU's memory can be read only while it lives
   state_ = State::exited;
 }
 
@@ -121,12 +121,25 @@ void VmInstance::require_running(std::string_view action) const {
   throw Error(Code::conflict, who_ + " is " + std::string(tare::name(now)) + ": cannot " + std::string(action) + " it");
 }
 
+// Under resources_mutex_.
+Usage VmInstance::host_usage() const {
+  Usage usage = resources_.group->usage();
+  if (const auto side = emulator_.host_side(plan_.interface && plan_.accelerator == Accelerator::kvm)) {
+    usage.vm_cpu_vcpu = side->vcpu;
+    usage.vm_cpu_emulator = side->emulator;
+    usage.vm_cpu_iothread = side->iothread;
+    usage.vm_cpu_vhost = side->vhost;
+    usage.vm_vcpu_delay = side->vcpu_delay;
+  }
+  return usage;
+}
+
 Usage VmInstance::usage() const {
   Usage usage;
   {
     const std::lock_guard lock(resources_mutex_);
     if (final_usage_) usage = *final_usage_;
-    if (!usage.memory && resources_.group) usage = resources_.group->usage();
+    if (!usage.memory && resources_.group) usage = host_usage();
     if (resources_.tap) {
       const auto counted = netlink::counters(resources_.tap->name());  // the tap's end: what it receives is what the guest sends
       usage.network_receive = Bytes{counted.transmitted};
@@ -136,7 +149,17 @@ Usage VmInstance::usage() const {
   // Last: the guest's answer costs CPU time on QEMU's account.
   if (const auto guest = state_.load() == State::running ? guest_.ask_usage() : guest_.last_usage()) {
     usage.guest_cpu = std::chrono::nanoseconds(guest->cpu_nanoseconds);
+    usage.guest_steal = std::chrono::nanoseconds(guest->steal_nanoseconds);
     usage.guest_memory_used = Bytes{guest->memory_used};
+    usage.guest_memory_total = Bytes{guest->memory_total};
+    usage.guest_io_read = Bytes{guest->disk.in_bytes};
+    usage.guest_io_write = Bytes{guest->disk.out_bytes};
+    usage.guest_io_reads = guest->disk.in;
+    usage.guest_io_writes = guest->disk.out;
+    if (plan_.interface) {
+      usage.guest_network_receive = Bytes{guest->network.in_bytes};
+      usage.guest_network_transmit = Bytes{guest->network.out_bytes};
+    }
     usage.oom_kills = guest->oom_kills;  // the host's group holds QEMU, which has no limit
   }
   return usage;
@@ -270,7 +293,7 @@ void VmInstance::remove() {
   if (emulator_.created()) kill();
   {
     const std::lock_guard lock(resources_mutex_);
-    if (!final_usage_ && resources_.group) final_usage_ = resources_.group->usage();
+    if (!final_usage_ && resources_.group) final_usage_ = host_usage();
   }
   release();
   state_ = State::removed;

@@ -84,6 +84,7 @@ class VmInstance final : public Instance {
 
  private:
   void create(const std::string& xml);
+  Usage host_usage() const;
   void on_exiting();
   void on_exited();
   void on_ended(bool nonsense);

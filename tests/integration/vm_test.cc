@@ -218,9 +218,20 @@ TEST_F(Vm, UsageCountsQemuAndTheGuest) {
   ASSERT_TRUE(usage.cpu && usage.memory && usage.memory_pss && usage.guest_cpu && usage.guest_memory_used && usage.switches_voluntary);
   EXPECT_GT(*usage.cpu, 100ms);  // it booted a kernel
   EXPECT_GT(*usage.memory_pss, 30_MiB);
+  ASSERT_TRUE(usage.vm_cpu_vcpu && usage.vm_cpu_emulator && usage.vm_cpu_iothread && usage.vm_cpu_vhost && usage.vm_vcpu_delay);
+  EXPECT_GT(*usage.vm_cpu_vcpu, 50ms);
+  EXPECT_GT(*usage.vm_cpu_emulator, 1ms);
+  EXPECT_EQ(*usage.vm_cpu_iothread, 0ns);  // it has none
   EXPECT_GT(*usage.guest_memory_used, 5_MiB);
   EXPECT_LT(*usage.guest_memory_used, kDefaultMemory);
   EXPECT_FALSE(usage.network_receive);  // it has no link
+  EXPECT_FALSE(usage.guest_network_receive);
+  ASSERT_TRUE(usage.guest_steal && usage.guest_memory_total && usage.guest_io_read && usage.guest_io_reads);
+  EXPECT_LT(*usage.guest_memory_used, *usage.guest_memory_total);
+  EXPECT_LT(*usage.guest_memory_total, kDefaultMemory);
+  EXPECT_GT(*usage.guest_memory_total, Bytes{kDefaultMemory.count / 2});
+  EXPECT_GT(*usage.guest_io_read, 64_KiB);  // it mounted two disks and read a program
+  EXPECT_GE(usage.guest_io_read->count, *usage.guest_io_reads * 512);
 }
 
 TEST_F(Vm, QemuLivesInTheInstancesControlGroup) {
