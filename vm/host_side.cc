@@ -66,7 +66,7 @@ std::optional<HostSide> read_host_side(const fs::path& proc, int pid, bool has_v
     if (is_vcpu(name)) {
       out.vcpu += of->on_cpu;
       out.vcpu_delay += of->queued;
-    } else if (name.rfind("IO ", 0) == 0) {
+    } else if (name.rfind("IO iothread", 0) == 0) {  // and not "IO mon_iothread", which serves the monitor
       out.iothread += of->on_cpu;
     } else if (name == vhost) {
       is_thread = true;

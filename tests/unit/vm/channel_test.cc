@@ -96,5 +96,18 @@ TEST_F(ChannelTest, AGuestThatIsGoneFailsASendAndNotAPost) {
   EXPECT_THROW(channel_->send(guest::Start{}), Error);
 }
 
+TEST(ClockMap, TrustsTheExchangeWithTheLeastRoundTrip) {
+  ClockMap clock;
+  clock.add(Instant{1000}, 100, Instant{3000});   // offset 1900 ± 1000
+  clock.add(Instant{5000}, 3100, Instant{5200});  // offset 2000 ± 100
+  clock.add(Instant{9000}, 100, Instant{9900});   // worse again
+  EXPECT_EQ(clock.exchanges(), 3);
+  EXPECT_EQ(clock.error_bound().count(), 100);
+  EXPECT_EQ(clock.host(3100), Instant{5100});
+  EXPECT_EQ(clock.host(-100), Instant{1900});
+}
+
+TEST(ClockMap, KnowsNothingBeforeTheFirstExchange) { EXPECT_FALSE(ClockMap{}.known()); }
+
 }  // namespace
 }  // namespace tare::vm
