@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <system_error>
 #include <tuple>
 #include <utility>
 
@@ -265,7 +266,11 @@ void LauncherLoop::launch(Process& process, const StartRequest& request, const s
       if (process.plan.open_stdin) setup.in = fds[next++].get();
     }
   } else {
-    process.log = std::make_unique<LogWriter>(process.plan.log, process.plan.log_max_size, process.plan.log_max_files);
+    try {
+      process.log = std::make_unique<LogWriter>(process.plan.log, process.plan.log_max_size, process.plan.log_max_files);
+    } catch (const std::system_error& error) {
+      throw LaunchFailure{"open log", error.code().value(), process.plan.log};
+    }
     process.log_open = true;
     make_streams(process, setup, ends);
   }

@@ -12,9 +12,9 @@
 
 #include "container/child.h"
 #include "container/input_queue.h"
-#include "container/log_writer.h"
 #include "container/protocol.h"
 #include "core/fd.h"
+#include "core/log_writer.h"
 
 namespace tare::container {
 

@@ -12,6 +12,7 @@
 #include "container/launcher_loop.h"
 #include "container/launcher_system.h"
 #include "container/receive.h"
+#include "core/log_files.h"
 
 namespace tare::container {
 

@@ -106,12 +106,6 @@ std::pair<Fd, Fd> make_channel() {
   return channel;
 }
 
-Fd open_log(const std::string& path) {
-  Fd log(open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
-  if (!log) throw LaunchFailure{"open log", errno, path};
-  return log;
-}
-
 Fd open_pidfd(pid_t pid) {
   Fd fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0U)));
   if (!fd) throw LaunchFailure{"join", errno, ""};
@@ -208,17 +202,6 @@ pid_t clone_child(const ChildSetup& setup, int cgroup_directory) {
   if (pid == 0) become_workload(setup);
   if (pid < 0) throw LaunchFailure{"clone", errno, ""};
   return static_cast<pid_t>(pid);
-}
-
-std::uint64_t append_frame(int log, char* buffer, const LogFrame& frame) {
-  std::memcpy(buffer, &frame, sizeof frame);
-  const std::size_t size = sizeof frame + frame.size;
-  const off_t before = lseek(log, 0, SEEK_END);
-  const ssize_t written = write(log, buffer, size);
-  if (written == static_cast<ssize_t>(size)) return size;
-  // Half a frame would make the rest unreadable.
-  if (written > 0 && ftruncate(log, before) != 0) std::abort();
-  return 0;
 }
 
 bool readable(int fd) {

@@ -36,7 +36,6 @@ std::pair<Fd, Fd> make_pipe();
 std::pair<Fd, Fd> make_socket_pair();
 /// {ours, non-blocking; the child's}: the channel of a parked process. Throws LaunchFailure.
 std::pair<Fd, Fd> make_channel();
-Fd open_log(const std::string& path);
 Fd open_pidfd(pid_t pid);
 /// The root directory of a process, as it sees it. Throws LaunchFailure.
 Fd open_root_of(pid_t pid);
@@ -44,8 +43,6 @@ Fd open_root_of(pid_t pid);
 void give_streams(const ChildSetup& setup);
 /// Throws LaunchFailure. In the child it never returns.
 pid_t clone_child(const ChildSetup& setup, int cgroup_directory);
-/// Writes head and content, which follows the head's room in `buffer`; bytes written: 0 when the disk is full.
-std::uint64_t append_frame(int log, char* buffer, const LogFrame& frame);
 bool readable(int fd);
 /// True for a dead child, not yet reaped, that never reached its program: killed for memory or by a deadline in the middle of a step.
 bool died_before_execve(pid_t pid);

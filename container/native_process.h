@@ -10,11 +10,11 @@
 #include <optional>
 #include <string>
 
-#include "container/kept_log.h"
-#include "container/log_tail.h"
 #include "container/native_input.h"
 #include "container/protocol.h"
+#include "core/kept_log.h"
 #include "core/log.h"
+#include "core/log_tail.h"
 #include "core/process.h"
 #include "core/units.h"
 

@@ -216,12 +216,4 @@ bool decode(std::string_view bytes, Resize& message);
 bool decode(std::string_view bytes, Fed& message);
 bool decode(std::string_view bytes, Feed& message);
 
-/// The head of each piece of output in a log file.
-struct LogFrame {
-  std::uint32_t size = 0;    // bytes that follow
-  std::uint32_t stream = 0;  // 1 stdout, 2 stderr, 3 a sentence of the launcher's
-  std::int64_t at = 0;       // CLOCK_MONOTONIC of the launcher's read
-};
-static_assert(sizeof(LogFrame) == 16);
-
 }  // namespace tare::container

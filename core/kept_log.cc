@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "container/kept_log.h"
+#include "core/kept_log.h"
 
 #include <algorithm>
 
-namespace tare::container {
+namespace tare {
 
 constexpr Bytes kHeld = 8_MiB;  // more than one frame makes of lines
 
@@ -28,4 +28,4 @@ std::vector<LogPiece> KeptLog::read() {
   }
 }
 
-}  // namespace tare::container
+}  // namespace tare

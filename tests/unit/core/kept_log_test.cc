@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "container/kept_log.h"
+#include "core/kept_log.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 
-#include "container/protocol.h"
 #include "core/files.h"
+#include "core/log_files.h"
 
-namespace tare::container {
+namespace tare {
 namespace {
 
 class KeptLogTest : public ::testing::Test {
@@ -84,4 +84,4 @@ TEST_F(KeptLogTest, MoreThanAMemoryHoldsIsReadWhole) {
 }
 
 }  // namespace
-}  // namespace tare::container
+}  // namespace tare

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the framed log that tare-launcher writes (log_writer.h), from where the last reading ended, into a Log. One thread at a time.
+// Reads the framed log that a LogWriter wrote, from where the last reading ended, into a Log. One thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,13 @@
 #include "core/fd.h"
 #include "core/log.h"
 
-namespace tare::container {
+namespace tare {
 
 class LogTail {
  public:
   /// `path` as the writer has it: the files are path.<n>.
   explicit LogTail(std::string path) : path_(std::move(path)) {}
-  /// Appends all whole frames up to position `size`. Stops for good at a head that no launcher writes.
+  /// Appends all whole frames up to position `size`. Stops for good at a head that no writer writes.
   void read_to(std::uint64_t size, Log& log);
   /// Appends one frame; false when there is none.
   bool read_one(std::uint64_t size, Log& log);
@@ -32,4 +32,4 @@ class LogTail {
   bool broken_ = false;
 };
 
-}  // namespace tare::container
+}  // namespace tare

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "container/log_tail.h"
+#include "core/log_tail.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <charconv>
-#include <filesystem>
+#include <algorithm>
 
-#include "container/protocol.h"
+#include "core/log_files.h"
 
-namespace tare::container {
+namespace tare {
 namespace {
 
-constexpr std::uint32_t kLargestFrame = 64 * 1024;  // twice what the launcher reads at once
+constexpr std::uint32_t kLargestFrame = 64 * 1024;  // twice what a writer reads at once
 
 }  // namespace
 
@@ -23,18 +22,9 @@ void LogTail::read_to(std::uint64_t size, Log& log) {
 
 /// The first position at or behind ours with which a file begins.
 std::optional<std::uint64_t> LogTail::next_file() const {
-  const std::filesystem::path path(path_);
-  const std::string prefix = path.filename().string() + ".";
-  std::optional<std::uint64_t> next;
-  std::error_code gone;
-  for (const auto& entry : std::filesystem::directory_iterator(path.parent_path(), gone)) {
-    const std::string name = entry.path().filename();
-    if (!name.starts_with(prefix)) continue;
-    std::uint64_t begin = 0;
-    const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), begin);
-    if (error == std::errc() && end == name.data() + name.size() && begin >= position_ && begin < next.value_or(UINT64_MAX)) next = begin;
-  }
-  return next;
+  const auto all = log_files(path_);
+  const auto next = std::lower_bound(all.begin(), all.end(), position_);
+  return next == all.end() ? std::nullopt : std::optional(*next);
 }
 
 // False when there is none (yet).
@@ -46,7 +36,7 @@ bool LogTail::open_file(Log& log) {
     log.append(Stream::err, "tare: the log file cannot be opened; what was in it is lost\n", Instant::now());
     return false;
   }
-  Fd file(::open((path_ + "." + std::to_string(*next)).c_str(), O_RDONLY | O_CLOEXEC));
+  Fd file(::open((log_file(path_, *next)).c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) return false;
   if (*next > position_) {
     log.append(Stream::err, "tare: " + std::to_string(*next - position_) + " bytes of the log are no longer kept\n", Instant::now());
@@ -78,4 +68,4 @@ bool LogTail::read_one(std::uint64_t size, Log& log) {
   return true;
 }
 
-}  // namespace tare::container
+}  // namespace tare

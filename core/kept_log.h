@@ -6,10 +6,10 @@
 #include <optional>
 #include <string>
 
-#include "container/log_tail.h"
 #include "core/log.h"
+#include "core/log_tail.h"
 
-namespace tare::container {
+namespace tare {
 
 class KeptLog final : public LogReader {
  public:
@@ -29,4 +29,4 @@ class KeptLog final : public LogReader {
   LogCursor cursor_;
 };
 
-}  // namespace tare::container
+}  // namespace tare

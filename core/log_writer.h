@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes the log of one process as frames into files that are begun anew when one is full: PATH.<n>, where n is the position of its first
-// byte in the whole log. So a reader goes on where a file ends, and a file that was removed is one whose name is missing. Single-threaded.
+// Writes the log of one process into files (log_files.h) that are begun anew when one is full. Single-threaded.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <string>
 
-#include "container/protocol.h"
 #include "core/fd.h"
 
-namespace tare::container {
+namespace tare {
 
 class LogWriter {
  public:
-  /// No file is begun anew with a `max_size` of 0; of the files `max_files` stay. Throws LaunchFailure when the first cannot be made.
-  LogWriter(std::string path, std::uint64_t max_size, std::uint32_t max_files);
+  /// No file is begun anew with a `max_size` of 0; of the files `max_files` stay. Goes on with the files of an earlier writer, of which the
+  /// first `size` bytes count and the rest is cut off. Throws std::system_error when its file cannot be made or opened.
+  LogWriter(std::string path, std::uint64_t max_size, std::uint32_t max_files, std::uint64_t size = 0);
   LogWriter(const LogWriter&) = delete;
   LogWriter& operator=(const LogWriter&) = delete;
 
@@ -32,6 +31,7 @@ class LogWriter {
   bool tell_loss(std::int64_t at);
   bool is_full() const { return max_size_ > 0 && size_ - files_.back() >= max_size_; }
   void begin_file();
+  void find_files();
 
   const std::string path_;
   const std::uint64_t max_size_;
@@ -43,4 +43,4 @@ class LogWriter {
   bool in_line_[2] = {false, false};  // out, err: its last byte was no newline
 };
 
-}  // namespace tare::container
+}  // namespace tare
