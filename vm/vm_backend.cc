@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/vm_backend.h"
 
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <map>
@@ -16,14 +15,12 @@
 #include "core/readiness.h"
 #include "core/resolver.h"
 #include "image/process.h"
-#include "vm/accelerator.h"
 #include "vm/clone.h"
 #include "vm/connection.h"
 #include "vm/cpu_claims.h"
 #include "vm/guest_kernel.h"
-#include "vm/host_clock.h"
+#include "vm/machinery.h"
 #include "vm/parity.h"
-#include "vm/probe_guard.h"
 #include "vm/profile.h"
 #include "vm/scratch_disk.h"
 #include "vm/vm_instance.h"
@@ -31,16 +28,6 @@
 namespace tare::vm {
 namespace fs = std::filesystem;
 namespace {
-
-// What libvirt executes as QEMU: a link to tare-emulator by QEMU's name.
-void link_emulator(const fs::path& link, const fs::path& target) {
-  if (!fs::exists(target)) throw Error(Code::unavailable, "vm: " + target.string() + " is missing", "build and install all of tare");
-  std::error_code error;
-  if (fs::read_symlink(link, error) == target) return;
-  const fs::path fresh = link.string() + "." + std::to_string(::getpid());
-  fs::create_symlink(target, fresh);
-  fs::rename(fresh, link);
-}
 
 // The files to which a process of one thread writes "0" to enter `group`: `tasks` on v1, cgroup.procs on v2.
 std::string entrances(const ControlGroup& group) {
@@ -72,33 +59,6 @@ void make_scratch(const fs::path& from, const VmPlan& plan) {
   if (plan.user) change_owner(plan.scratch.file, *plan.user);
 }
 
-/// What is made once for a process and serves all its instances.
-struct Machinery {
-  std::shared_ptr<Connection> connection;
-  KernelFiles kernel;
-  fs::path elf;
-  Verdict verdict;
-  std::uint64_t tsc_khz = 0;
-};
-
-struct BootKernel {
-  KernelFiles files;
-  fs::path elf;
-};
-
-// The kernel that this host runs, where it is installed and QEMU can enter it; else that of all guests, and the parity tells.
-BootKernel kernel_of_host(const Paths& paths, const Machinery& with) {
-  utsname host{};
-  ::uname(&host);
-  if (const auto files = kernel_named(paths, host.release)) {
-    try {
-      return {*files, elf_image(paths, *files)};
-    } catch (const Error&) {  // NOLINT: compressed otherwise
-    }
-  }
-  return {with.kernel, with.elf};
-}
-
 class VmBackend final : public Backend {
  public:
   explicit VmBackend(VmParts parts) : parts_(std::move(parts)) {
@@ -120,16 +80,14 @@ class VmBackend final : public Backend {
 
  private:
   std::shared_ptr<const Machinery> machinery() const;
-  Machinery make_machinery() const;
   void forget_untested() const;
   VmProfile profile_of(const Workload& workload) const { return workload.vm_profile.value_or(parts_.settings.profile); }
   BootKernel kernel_for(VmProfile profile) const;
   fs::path initramfs_for(const KernelFiles& kernel, Machine machine, const Extras& extras) const;
-  // A libvirtd runs QEMU as a user of its own, who may not write to control groups: it gets QEMU itself, which is moved afterwards.
   bool embedded() const { return parts_.settings.uri.empty(); }
-  fs::path executed_for(const fs::path& emulator) const { return embedded() ? parts_.paths.guest() / emulator.filename() : emulator; }
   bool confined() const { return embedded() && parts_.settings.confinement == Confinement::hardened; }
   fs::path emulator() const { return executed_for(parts_.settings.emulator); }
+  fs::path executed_for(const fs::path& emulator) const { return executed_emulator(parts_.paths, parts_.settings, emulator); }
   VmPlan shaped_plan(const Workload& workload, std::shared_ptr<void>& pins) const;
   VmPlan plan_of(const Workload& workload, const image::Image& image, const std::string& id, std::shared_ptr<void>& pins) const;
   GuestWork work_of(const Workload& workload, const image::Image& image, const std::string& id) const;
@@ -153,39 +111,9 @@ class VmBackend final : public Backend {
   std::shared_ptr<Parking<ParkedGuest>> parking_;
 };
 
-Machinery VmBackend::make_machinery() const {
-  if (::geteuid() != 0) throw Error(Code::unsuited, "vm: tare is not root", "run it as root");
-  if (!fs::exists(parts_.settings.emulator)) {
-    throw Error(Code::unavailable, "vm: no QEMU at " + parts_.settings.emulator.string(), "apt-get install qemu-system-x86");
-  }
-  Machinery out;
-  out.kernel = find_kernel(parts_.paths, parts_.settings.kernel);
-  out.elf = elf_image(parts_.paths, out.kernel);
-  if (parts_.settings.accelerator) {
-    out.verdict = {*parts_.settings.accelerator, "the accelerator was chosen by configuration",
-                   "set accelerator to auto in agent.yaml, where another is wanted", true};
-  } else {
-    SelfTest test;
-    test.emulator = parts_.settings.emulator;
-    test.kernel = out.elf;
-    test.initramfs = initramfs(parts_.paths, out.kernel, Transport::mmio);
-    test.device = parts_.settings.device;
-    test.deadline = parts_.settings.self_test;
-    out.verdict = choose_accelerator(parts_.paths, test);
-  }
-  if (out.verdict.accelerator == Accelerator::tcg) out.tsc_khz = tsc_khz();
-  std::optional<ProbeGuard> guard;
-  if (embedded()) guard.emplace(parts_.paths);
-  out.connection = Connection::open(parts_.paths, parts_.settings.uri, parts_.settings.confinement);
-  if (embedded()) link_emulator(emulator(), parts_.paths.libexec / "tare-emulator");
-  out.connection->learn_capabilities(emulator().string(), out.verdict.accelerator == Accelerator::kvm ? "kvm" : "qemu");
-  out.connection->versions();  // asks every emulator of this host, once: the guard is there for that
-  return out;
-}
-
 std::shared_ptr<const Machinery> VmBackend::machinery() const {
   const std::lock_guard lock(mutex_);
-  if (!machinery_) machinery_ = std::make_shared<const Machinery>(make_machinery());
+  if (!machinery_) machinery_ = std::make_shared<const Machinery>(make_machinery(parts_.paths, parts_.settings));
   return machinery_;
 }
 
@@ -285,7 +213,7 @@ VmPlan VmBackend::shaped_plan(const Workload& workload, std::shared_ptr<void>& p
     HostOffer offer = host_offer(parts_.paths.instances());
     if (embedded() && !offer.slim_emulator.empty()) {
       offer.slim_emulator = executed_for(offer.slim_emulator);
-      link_emulator(offer.slim_emulator, parts_.paths.libexec / "tare-emulator");
+      link_emulator(parts_.paths, offer.slim_emulator);
     }
     pins = claims_.claim([&](const std::vector<unsigned>& busy) {
       shape(plan, profile, workload.limits, offer, busy);
