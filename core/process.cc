@@ -2,6 +2,7 @@
 #include "core/process.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/prctl.h>
@@ -67,6 +68,8 @@ struct Launch {
   std::array<int, 3> high{};
   for (int i = 0; i < 3; ++i) high[static_cast<std::size_t>(i)] = ::fcntl(launch.fds[static_cast<std::size_t>(i)], F_DUPFD_CLOEXEC, 3);
   for (int i = 0; i < 3; ++i) ::dup2(high[static_cast<std::size_t>(i)], i);
+  // Libraries open what they do not mark: a child that outlives us would hold our listening socket.
+  ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
   if (launch.new_session) ::setsid();
   if (launch.die_with_parent) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -29,7 +29,7 @@ struct Exit {
 /// "exit code 3", "signal 9 (SIGKILL)", "killed: out of memory".
 std::string text_of(const Exit& exit);
 
-/// A child process: killed and reaped when the owner dies.
+/// A child process, which has no other descriptor of ours than its three streams: killed and reaped when the owner dies.
 class Child {
  public:
   struct Options {

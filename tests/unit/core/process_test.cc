@@ -43,6 +43,15 @@ TEST(RunTool, KillsAToolThatTakesTooLong) {
   EXPECT_LT((Instant::now() - start).count(), 10'000'000'000);
 }
 
+TEST(RunTool, HasNoDescriptorOfOursButItsStreams) {
+  const int ours = ::open("/dev/null", O_RDONLY);  // without O_CLOEXEC
+  ASSERT_GE(ours, 3);
+  const Output output =
+      run_tool({"sh", "-c", "test -e /proc/$$/fd/0 && test ! -e /proc/$$/fd/" + std::to_string(ours)}, Deadline::in(seconds(10)));
+  EXPECT_TRUE(output.exit.ok()) << output.err;
+  ::close(ours);
+}
+
 TEST(CheckTool, QuotesTheLastLineOfTheComplaint) {
   try {
     check_tool({"sh", "-c", "echo first >&2; echo 'no space left' >&2; exit 1"}, Deadline::in(seconds(10)));
