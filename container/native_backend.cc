@@ -79,19 +79,6 @@ void check_publish(const Workload& workload, const Isolation& isolation, const s
               "remove `publish`, or `net` from host_namespaces");
 }
 
-/// Those of an adopted instance. A server may have taken one meanwhile: packets reach the instance all the same.
-std::vector<Fd> hold_again(const std::vector<Publish>& ports, const std::string& who) {
-  std::vector<Fd> held;
-  for (const Publish& port : ports) {
-    try {
-      std::vector<Fd> one = hold_ports({port}, who);
-      held.push_back(std::move(one.front()));
-    } catch (const Error&) {  // NOLINT: above
-    }
-  }
-  return held;
-}
-
 /// The network namespace of an instance, with what leads into it, or with loopback alone; empty for who shares the host's.
 struct InstanceNetwork {
   std::unique_ptr<InstanceLink> link;

@@ -84,4 +84,16 @@ std::vector<Fd> hold_ports(const std::vector<Publish>& ports, const std::string&
   return held;
 }
 
+std::vector<Fd> hold_again(const std::vector<Publish>& ports, const std::string& who) {
+  std::vector<Fd> held;
+  for (const Publish& port : ports) {
+    try {
+      std::vector<Fd> one = hold_ports({port}, who);
+      held.push_back(std::move(one.front()));
+    } catch (const Error&) {  // NOLINT: a server has it
+    }
+  }
+  return held;
+}
+
 }  // namespace tare

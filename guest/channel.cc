@@ -5,6 +5,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -25,6 +26,9 @@ char out[2 * kMaxFrame];
 std::size_t waiting = 0;  // bytes at the begin of `out`
 char in[2 * kMaxFrame];
 Parser parser{in};
+char token[kTokenSize];
+bool has_token = false;
+bool attaching = false;  // the token has come, and not all that belongs to it
 
 // The one port of the one virtio-serial device, whose number on the virtio bus depends on the order in which the devices were found: 0 on
 // microvm, and behind the network card on q35.
@@ -58,6 +62,17 @@ bool flush() noexcept {
   return good;
 }
 
+// In the newest `fresh` bytes, and where it began before them.
+void look_for_token(std::size_t fresh) noexcept {
+  if (attaching) return;
+  const std::string_view unread = parser.unread();
+  const std::size_t from = unread.size() - std::min(unread.size(), fresh + kTokenSize - 1);
+  const std::size_t at = unread.find({token, kTokenSize}, from);
+  if (at == std::string_view::npos) return;
+  parser.restart(at);
+  attaching = true;
+}
+
 bool receive() noexcept {
   const std::span<char> space = parser.room();
   if (space.empty()) return true;  // whole frames wait in it
@@ -65,6 +80,7 @@ bool receive() noexcept {
   if (count < 0) return errno == EINTR || errno == EAGAIN;
   connected = count > 0;
   parser.filled(static_cast<std::size_t>(count));
+  if (count > 0 && has_token) look_for_token(static_cast<std::size_t>(count));
   return true;
 }
 
@@ -110,6 +126,25 @@ void drain(int milliseconds) noexcept {
   }
 }
 
+void expect(std::string_view text) noexcept {
+  has_token = text.size() == kTokenSize;
+  if (has_token) std::memcpy(token, text.data(), kTokenSize);
+}
+
+std::optional<std::uint64_t> attached() noexcept {
+  const std::string_view unread = parser.unread();
+  if (!attaching || unread.size() < kAttachSize) return std::nullopt;
+  std::uint64_t position = 0;
+  Decoder decoder(unread.substr(kTokenSize, kAttachSize - kTokenSize));
+  decoder(position);
+  parser.restart(kAttachSize);
+  attaching = false;
+  sent = 0;
+  std::memcpy(out, token, kTokenSize);  // what waits is in the middle of the stream that has ended
+  waiting = kTokenSize;
+  return position;
+}
+
 bool has_room() noexcept { return sizeof out - waiting >= kMaxFrame; }
 std::uint32_t sequence() noexcept { return sent; }
 
@@ -139,6 +174,7 @@ void fail(std::uint16_t process, const char* step, int error) noexcept {
 }
 
 bool next(Frame& frame) noexcept {
+  if (attaching) return false;
   switch (parser.next(frame)) {
     case Parser::Result::frame: return true;
     case Parser::Result::incomplete: return false;

@@ -6,6 +6,9 @@
 
 #include <poll.h>
 
+#include <optional>
+#include <string_view>
+
 #include "guest/protocol.h"
 
 namespace tare::guest::channel {
@@ -20,6 +23,12 @@ int prepare_poll(pollfd& port) noexcept;
 bool serve_poll(const pollfd& port) noexcept;
 /// Writes what waits, for `milliseconds` at most.
 void drain(int milliseconds) noexcept;
+
+/// An agent that shows this token, of kTokenSize bytes, may go on where another one died.
+void expect(std::string_view token) noexcept;
+/// How much of the workload's output an agent has that has come since the last call; nothing where none has. To be asked before next(), and
+/// what it gets is sent next.
+std::optional<std::uint64_t> attached() noexcept;
 
 /// True when the largest frame has room. Who finds none comes back after the next poll().
 bool has_room() noexcept;

@@ -75,6 +75,7 @@ void apply(const Setting& setting) {
     case Setting::Key::gateway_mac: return keep(machine.gateway_mac, setting.text);
     case Setting::Key::resolver: return keep(machine.resolver, setting.text);
     case Setting::Key::mac: return keep(machine.mac, setting.text);
+    case Setting::Key::token: return channel::expect(setting.text);
   }
   give_up("read of a setting", EPROTO);
 }
@@ -194,6 +195,7 @@ int block_signals() {
       processes::reap();
     }
     if (!channel::serve_poll(fds[0])) give_up("use of the channel");
+    if (const auto position = channel::attached()) channel::send(processes::attach(*position), 0);
     for (Frame frame; channel::has_room() && channel::next(frame);) handle(frame);
     processes::move();
   }

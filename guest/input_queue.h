@@ -35,6 +35,7 @@ class InputQueue {
   int fd() const noexcept { return fd_; }
   /// False: what comes is dropped.
   bool open() const noexcept { return fd_ >= 0 && !ended_; }
+  std::uint64_t received() const noexcept { return received_; }
   std::uint64_t taken() const noexcept { return received_ - (size_ < received_ ? size_ : received_); }
 
  private:

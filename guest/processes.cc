@@ -11,13 +11,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <optional>
 
 #include "guest/channel.h"
 #include "guest/child.h"
 #include "guest/input_queue.h"
 #include "guest/kernel.h"
+#include "guest/retained.h"
 #include "guest/terminal.h"
 #include "guest/usage.h"
 
@@ -59,6 +62,10 @@ Process table[kMost];
 char inputs[kMost][InputQueue::kCapacity];  // of those, by their place; not in them, so that the program does not hold its zeros
 int cgroup_fd = -1;
 char buffer[32 * 1024];
+Retained retained;                         // of the workload's output
+std::optional<Exited> over;                // of the workload …
+bool told_over = false;                    // … as this agent knows
+constexpr std::uint16_t kNobody = 0xffff;  // number of processes whose agent is dead: they are killed, and what they write is dropped
 
 void set_nonblocking(int fd) noexcept { fcntl(fd, F_SETFL, O_NONBLOCK); }
 
@@ -169,9 +176,24 @@ std::uint64_t allowed(const Process& process) noexcept {
   return kOutputWindow - (process.sent - process.taken);
 }
 
+void send_output(std::uint16_t number, std::uint8_t stream, std::string_view text) noexcept {
+  Output output;
+  output.stream = stream;
+  output.text = text;
+  channel::send(output, number);
+}
+
+void send_retained() noexcept {
+  while (retained.waits() && channel::has_room()) {
+    const Retained::Piece piece = retained.next(sizeof buffer);
+    send_output(0, piece.stream, piece.bytes);
+    retained.sent(piece.bytes.size());
+  }
+}
+
 // One read. False when there is nothing now or any more, or no room for it.
 bool forward_once(Process& process, int& fd, std::uint8_t stream) noexcept {
-  const std::uint64_t most = allowed(process);
+  const std::uint64_t most = std::min<std::uint64_t>(allowed(process), process.number == 0 ? retained.room() : sizeof buffer);
   if (fd < 0 || most == 0 || !channel::has_room()) return false;
   const ssize_t count = read(fd, buffer, most < sizeof buffer ? most : sizeof buffer);
   if (count < 0 && (errno == EINTR || errno == EAGAIN)) return errno == EINTR;
@@ -179,11 +201,14 @@ bool forward_once(Process& process, int& fd, std::uint8_t stream) noexcept {
     forget(fd);
     return false;
   }
-  Output output;
-  output.stream = stream;
-  output.text = {buffer, static_cast<std::size_t>(count)};
-  channel::send(output, process.number);
   process.sent += static_cast<std::uint64_t>(count);
+  const std::string_view text(buffer, static_cast<std::size_t>(count));
+  if (process.number == 0) {
+    retained.add(stream, text);
+    send_retained();
+  } else if (process.number != kNobody) {
+    send_output(process.number, stream, text);
+  }
   return true;
 }
 
@@ -209,7 +234,11 @@ void finish(Process& process) noexcept {
   exited.signaled = WIFSIGNALED(process.status) ? 1 : 0;
   exited.code = WIFSIGNALED(process.status) ? WTERMSIG(process.status) : WEXITSTATUS(process.status);
   exited.oom = exited.signaled != 0 && exited.code == SIGKILL && oom_kills() > 0 ? 1 : 0;
-  channel::send(exited, process.number);
+  if (process.number == 0) {
+    over = exited;
+  } else if (process.number != kNobody) {
+    channel::send(exited, process.number);
+  }
   forget(process.out);
   forget(process.err);
   process.input.close();
@@ -220,6 +249,12 @@ void move_ended(Process& process) noexcept {
   while (forward_once(process, process.out, 1)) continue;
   while (forward_once(process, process.err, 2)) continue;
   if (channel::has_room()) finish(process);
+}
+
+void tell_over() noexcept {
+  if (!over || told_over || retained.waits() || !channel::has_room()) return;
+  told_over = true;
+  channel::send(*over, 0);
 }
 
 void move_living(Process& process) noexcept {
@@ -331,14 +366,38 @@ bool output_taken(std::uint16_t number, std::uint64_t position) noexcept {
   if (process == nullptr) return true;
   if (position > process->sent || position < process->taken) return false;
   process->taken = position;
+  if (number == 0) retained.acknowledge(position);
   return true;
+}
+
+Attached attach(std::uint64_t output) noexcept {
+  for (Process& process : table) {
+    if (!process.used || process.number == 0) continue;
+    if (!process.ended) kill(process.pid, SIGKILL);
+    process.number = kNobody;
+    process.input.close();
+    process.input_told = process.input.taken();
+    process.input_told_open = false;
+  }
+  Attached attached;
+  attached.at = now();
+  attached.output = retained.rewind(output);
+  if (Process* workload = find(0)) {
+    workload->taken = std::max(workload->taken, attached.output);
+    attached.input = workload->input.received();
+    attached.input_taken = workload->input_told = workload->input.taken();
+    attached.input_open = workload->input_told_open = workload->input.open();
+  }
+  told_over = false;
+  command.clear();
+  return attached;
 }
 
 std::size_t poll_fds(std::span<pollfd> fds) noexcept {
   std::size_t count = 0;
   for (const Process& process : table) {
     if (!process.used || !channel::has_room()) continue;
-    const bool reads = allowed(process) > 0;
+    const bool reads = allowed(process) > 0 && (process.number != 0 || retained.room() > 0);
     if (reads && process.out >= 0) fds[count++] = {process.out, POLLIN, 0};
     if (reads && process.err >= 0) fds[count++] = {process.err, POLLIN, 0};
     if (process.input.waits()) fds[count++] = {process.input.fd(), POLLOUT, 0};
@@ -347,6 +406,7 @@ std::size_t poll_fds(std::span<pollfd> fds) noexcept {
 }
 
 void move() noexcept {
+  send_retained();
   for (Process& process : table) {
     if (!process.used) continue;
     if (!process.ended) {
@@ -357,6 +417,7 @@ void move() noexcept {
   }
   Process* workload = find(0);
   if (workload != nullptr && workload->ended && !any_but_the_workload()) move_ended(*workload);
+  tell_over();
 }
 
 void reap() noexcept {

@@ -32,6 +32,9 @@ void resize(std::uint16_t number, const Resize& size) noexcept;
 /// False when more was read than was sent.
 bool output_taken(std::uint16_t number, std::uint64_t position) noexcept;
 
+/// Another agent goes on, which has the workload's output up to `output`.
+Attached attach(std::uint64_t output) noexcept;
+
 /// What to poll; fills `fds` and returns how many.
 std::size_t poll_fds(std::span<pollfd> fds) noexcept;
 /// Moves what is there, and sends `exited` of those that have ended and whose output is sent: the workload's last.

@@ -5,7 +5,7 @@ namespace tare::guest {
 
 bool known(std::uint16_t type) noexcept {
   const auto first = [](Type t) { return static_cast<std::uint16_t>(t); };
-  return (type >= first(Type::argument) && type <= first(Type::mount)) || (type >= first(Type::hello) && type <= first(Type::facts));
+  return (type >= first(Type::argument) && type <= first(Type::mount)) || (type >= first(Type::hello) && type <= first(Type::attached));
 }
 
 std::size_t encode_frame(Type type, std::uint16_t process, std::uint32_t sequence, std::string_view payload, std::span<char> out) noexcept {
@@ -24,6 +24,12 @@ std::span<char> Parser::room() noexcept {
     begin_ = 0;
   }
   return buffer_.subspan(end_);
+}
+
+void Parser::restart(std::size_t count) noexcept {
+  begin_ += count;
+  expected_ = 0;
+  fault_ = nullptr;
 }
 
 Parser::Result Parser::next(Frame& frame) noexcept {

@@ -10,6 +10,11 @@
 // `limit` and, for the workload, `mount` frames, one string or number each, and is run by the `start` or `exec` that follows: so no frame
 // has to hold a whole environment.
 //
+// Another agent goes on with a guest whose agent has died: it sends the guest's token, which no workload knows, and behind it as a u64 how
+// much of the workload's output it has. All that was on its way is forgotten then, in both directions. The guest answers with the token,
+// and `attached` is the first frame of a new stream; output that its agent had not acknowledged comes again, and an exit is told again. The
+// processes that exec had added are killed.
+//
 // Both directions of a process' streams have a window: so many bytes may be on their way, or wait for a reader, and no more. Who does not
 // read holds back its own stream and nobody else's.
 #pragma once
@@ -26,10 +31,12 @@
 namespace tare::guest {
 
 constexpr std::uint32_t kMagic = 0x65726174;  // "tare"
-constexpr std::uint32_t kVersion = 10;
+constexpr std::uint32_t kVersion = 11;
 constexpr std::size_t kHeaderSize = 16;
 constexpr std::size_t kMaxPayload = 128 * 1024;  // the kernel's bound of one argument (MAX_ARG_STRLEN)
 constexpr std::size_t kMaxFrame = kHeaderSize + kMaxPayload;
+constexpr std::size_t kTokenSize = 16;
+constexpr std::size_t kAttachSize = kTokenSize + 8;  // with the position of the output
 constexpr std::uint64_t kInputWindow = 64 * 1024;    // bytes for a stdin beyond what `input_taken` told
 constexpr std::uint64_t kOutputWindow = 256 * 1024;  // bytes of output beyond what `output_taken` told, of both streams together
 // What its pipes still hold when a process ends comes beyond the window, up to this: a pipe is 1 MiB at most (fs.pipe-max-size). What a
@@ -70,13 +77,14 @@ enum class Type : std::uint16_t {
   identified = 40,
   rooted = 41,
   facts = 42,
+  attached = 43,
 };
 /// True for a number that is one of the above.
 bool known(std::uint16_t type) noexcept;
 
 /// A string of the process to be started; for `argument` and `environment` the payload is the string itself.
 struct Setting {
-  enum class Key : std::uint8_t { program = 1, directory, hostname, address, gateway, gateway_mac, resolver, mac };
+  enum class Key : std::uint8_t { program = 1, directory, hostname, address, gateway, gateway_mac, resolver, mac, token };
   static constexpr Type kType = Type::setting;
   std::uint8_t key = 0;
   std::string_view text;  // address with its prefix: "10.213.7.2/30"
@@ -411,6 +419,20 @@ struct Facts {
   }
 };
 
+/// First frame to another agent.
+struct Attached {
+  static constexpr Type kType = Type::attached;
+  std::int64_t at = 0;
+  std::uint64_t output = 0;       // position with which the workload's output goes on
+  std::uint64_t input = 0;        // bytes for its stdin that have come
+  std::uint64_t input_taken = 0;  // of these, read by it
+  std::uint8_t input_open = 0;
+  template <class Codec>
+  void visit(Codec& codec) {
+    codec(at), codec(output), codec(input), codec(input_taken), codec(input_open);
+  }
+};
+
 struct Frame {
   Type type{};
   std::uint16_t process = 0;
@@ -452,6 +474,10 @@ class Parser {
   /// Where to read the next bytes to; never empty after next() said `incomplete`. Ends the life of the frame before.
   std::span<char> room() noexcept;
   void filled(std::size_t count) noexcept { end_ += count; }
+  /// What is there and no frame yet; valid as room() is.
+  std::string_view unread() const noexcept { return {buffer_.data() + begin_, end_ - begin_}; }
+  /// Leaves out the next `count` bytes: what follows is another stream.
+  void restart(std::size_t count) noexcept;
   enum class Result { frame, incomplete, corrupt };
   /// The next frame, whose payload points into the buffer. After `corrupt`, which fault() explains, every call says `corrupt`.
   Result next(Frame& frame) noexcept;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "vm/unix_address.h"
@@ -15,6 +16,7 @@ namespace {
 
 // More than any process' arguments and environment with their frames: execve takes 2 MiB. So a guest that hangs costs no more.
 constexpr std::size_t kMostQueued = 8 << 20;
+constexpr std::size_t kMostStale = 4 << 20;  // of what a guest says before it answers to its token: more than its buffer and QEMU's hold
 
 }  // namespace
 
@@ -37,6 +39,15 @@ Channel::Channel(const std::string& path, Callbacks callbacks, Position position
   if (!socket_ || ::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     throw Error(Code::failed, errno_text("connect to channel " + path));
   }
+}
+
+Channel::Channel(const std::string& path, Callbacks callbacks, const Attach& attach) : Channel(path, std::move(callbacks)) {
+  awaited_ = attach.token;
+  guest::Encoder position(buffer_);
+  position(attach.output);
+  outgoing_ = attach.token + std::string(buffer_.data(), position.size());
+  bytes_queued_ = outgoing_.size();
+  write_some();
 }
 
 void Channel::listen() {
@@ -136,11 +147,27 @@ std::string Channel::take_what_came() {
   if (count <= 0) return "the channel was closed";
   write_some();  // it is alive: what a deadline left may go now
   parser_.filled(static_cast<std::size_t>(count));
+  if (!awaited_.empty() && !drop_to_token()) return dropped_ > kMostStale ? "the guest does not answer to its token" : "";
   guest::Frame frame;
   guest::Parser::Result result;
   while ((result = parser_.next(frame)) == guest::Parser::Result::frame) callbacks_.frame(frame, arrived);
   if (result == guest::Parser::Result::corrupt) return std::string("the guest sent nonsense: ") + parser_.fault();
   return {};
+}
+
+// False while it has not come.
+bool Channel::drop_to_token() {
+  const std::string_view unread = parser_.unread();
+  const std::size_t at = unread.find(awaited_);
+  if (at == std::string_view::npos) {
+    const std::size_t count = unread.size() - std::min(unread.size(), awaited_.size() - 1);
+    dropped_ += count;
+    parser_.restart(count);
+    return false;
+  }
+  parser_.restart(at + awaited_.size());
+  awaited_.clear();
+  return true;
 }
 
 std::uint32_t Channel::sent() {

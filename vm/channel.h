@@ -34,6 +34,12 @@ class ClockMap {
   std::int64_t offset_ = 0;
 };
 
+/// What another agent shows to go on with a guest.
+struct Attach {
+  std::string token;
+  std::uint64_t output = 0;  // how much of the workload's output it has
+};
+
 /// Where the numbers of the frames stand in both directions.
 struct Position {
   std::uint32_t sent = 0;
@@ -56,6 +62,8 @@ class Channel {
   /// Connects to the socket on which QEMU listens. What is sent before the guest has opened its port waits there. The conversation goes on
   /// from `position`. Throws Error(failed).
   Channel(const std::string& path, Callbacks callbacks, Position position = {});
+  /// To a guest that another agent talked to: what it still says to that one is dropped.
+  Channel(const std::string& path, Callbacks callbacks, const Attach& attach);
   /// Begins to receive: callbacks come from now on.
   void listen();
   /// Ends the connection and its thread: no callback runs after it. Not from a callback. Idempotent.
@@ -97,13 +105,16 @@ class Channel {
   std::string take_what_came();
   void append(std::size_t size);
   int write_some();
+  bool drop_to_token();
 
   Fd socket_;
   Callbacks callbacks_;
   std::mutex receiving_;  // held while what has come is handled
   std::vector<char> room_;
   guest::Parser parser_;
-  std::mutex sending_;  // this and what follows up to the thread
+  std::string awaited_;      // token of the guest that is to answer with it
+  std::size_t dropped_ = 0;  // bytes before it
+  std::mutex sending_;       // this and what follows up to the thread
   std::uint32_t queued_;
   std::uint64_t bytes_queued_ = 0;
   std::uint64_t bytes_written_ = 0;

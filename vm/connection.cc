@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "vm/kept.h"
 #include "vm/orphan_reaper.h"
 
 namespace tare::vm {
@@ -80,6 +81,16 @@ std::optional<int> process_with_argument(const std::string& start) {
   return std::nullopt;
 }
 
+// Of a domain that lives on without an agent.
+DriverRoot::Owner owner_of(const Paths& paths, const std::string& domain) {
+  try {
+    const bool ours = kept(paths.instances() / domain).run == fs::absolute(paths.run);
+    return ours ? DriverRoot::Owner::us : DriverRoot::Owner::others;
+  } catch (const Error&) {  // it is not kept
+    return DriverRoot::Owner::nobody;
+  }
+}
+
 }  // namespace
 
 void throw_libvirt(const std::string& what) {
@@ -112,7 +123,7 @@ Connection::Connection(const Paths& paths, const std::string& uri, Confinement c
   std::string target = uri;
   if (embedded_) {
     fs::create_directories(paths.state);
-    root_ = DriverRoot::claim(paths);
+    root_ = DriverRoot::claim(paths, [&](const std::string& domain) { return owner_of(paths, domain); });
     fs::create_directories(root_->path() / "etc");
     write_file_atomic(root_->path() / "etc" / "qemu.conf",
                       std::string(kQemuConf) + (confinement == Confinement::hardened ? "1" : "0") + "\n");
@@ -191,6 +202,14 @@ void Connection::forget(const std::string& name) {
 
 void Connection::never_started(const std::string& name) {
   remove_log(name);
+  const std::lock_guard lock(mutex_);
+  watchers_.erase(name);
+  running_since_.erase(name);
+}
+
+Domain Connection::find(const std::string& name) { return Domain(virDomainLookupByName(connect_.get(), name.c_str())); }
+
+void Connection::leave(const std::string& name) {
   const std::lock_guard lock(mutex_);
   watchers_.erase(name);
   running_since_.erase(name);

@@ -74,6 +74,10 @@ class Connection {
   void forget(const std::string& name);
   /// Its creation failed: no end will be told.
   void never_started(const std::string& name);
+  /// A domain that an earlier process left in our root; null when there is none.
+  Domain find(const std::string& name);
+  /// It goes on without us: its end is not waited for.
+  void leave(const std::string& name);
 
  private:
   Connection(const Paths& paths, const std::string& uri, Confinement confinement);

@@ -123,16 +123,32 @@ void tidy(const fs::path& root) {
   remove_traces_of_dead_domains(root);
 }
 
+// After tidy(): who has a record in it lives.
+DriverRoot::Owner owner_of_root(const fs::path& root, const DriverRoot::OwnerOf& owner_of) {
+  auto found = DriverRoot::Owner::nobody;
+  for (const fs::path& record : entries(root / "run" / "qemu")) {
+    const auto domain = domain_of(record);
+    const auto owner = domain && owner_of ? owner_of(*domain) : DriverRoot::Owner::nobody;
+    if (owner == DriverRoot::Owner::us) return owner;
+    if (owner == DriverRoot::Owner::others) found = owner;
+  }
+  return found;
+}
+
 }  // namespace
 
-DriverRoot DriverRoot::claim(const Paths& paths) {
+DriverRoot DriverRoot::claim(const Paths& paths, const OwnerOf& owner_of) {
   const FileLock choosing = FileLock::wait(paths.state / "libvirt.lock");
+  std::optional<DriverRoot> first;
   for (int n = 0;; ++n) {
     const fs::path root = paths.state / ("libvirt-" + std::to_string(n));
+    if (first && !fs::exists(root)) return std::move(*first);
     auto lock = FileLock::try_lock(lock_file(root));
     if (!lock) continue;
     tidy(root);
-    return {root, std::move(*lock)};
+    const Owner owner = owner_of_root(root, owner_of);
+    if (owner == Owner::us) return {root, std::move(*lock)};
+    if (owner == Owner::nobody && !first) first = DriverRoot(root, std::move(*lock));
   }
 }
 

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <string>
 
 #include "core/files.h"
 #include "core/paths.h"
@@ -23,8 +25,12 @@ namespace tare::vm {
 /// A root of our own until the owner dies.
 class DriverRoot {
  public:
-  /// The first of paths.state/libvirt-<n> that no living process holds, tidied. paths.state is absolute, and exists.
-  static DriverRoot claim(const Paths& paths);
+  /// Whose a domain is that lives on in a root that nobody holds.
+  enum class Owner { nobody, us, others };
+  using OwnerOf = std::function<Owner(const std::string& domain)>;
+  /// Of paths.state/libvirt-<n> that no living process holds the one with domains of ours, else the first without others'; tidied.
+  /// paths.state is absolute, and exists.
+  static DriverRoot claim(const Paths& paths, const OwnerOf& owner_of = {});
   const std::filesystem::path& path() const { return path_; }
 
  private:

@@ -50,12 +50,41 @@ Emulator::~Emulator() {
   forget();
 }
 
-void Emulator::create(const std::string& xml, ControlGroup& group, bool stopped) {
+void Emulator::watch() {
   connection_->on_stopped(name_, [this] {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
     changed_.notify_all();
   });
+}
+
+bool Emulator::adopt() {
+  watch();
+  Domain domain = connection_->find(name_);
+  if (domain) pid_ = connection_->emulator_pid(name_).value_or(-1);
+  process_ = Fd(pid_ > 0 ? static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)) : -1);
+  if (!process_ || !alive()) {
+    connection_->leave(name_);
+    process_.reset();
+    pid_ = -1;
+    return false;
+  }
+  domain_ = std::move(domain);
+  return true;
+}
+
+bool Emulator::stands_still() const {
+  int state = VIR_DOMAIN_NOSTATE;
+  return virDomainGetState(domain_.get(), &state, nullptr, 0) == 0 && state == VIR_DOMAIN_PAUSED;
+}
+
+void Emulator::leave() {
+  connection_->leave(name_);
+  domain_.reset();
+}
+
+void Emulator::create(const std::string& xml, ControlGroup& group, bool stopped) {
+  watch();
   try {
     domain_ = connection_->create(xml, who_, stopped);
   } catch (const Error&) {

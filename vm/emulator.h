@@ -31,6 +31,12 @@ class Emulator {
 
   /// Starts a transient domain whose QEMU is in `group`, or has it there with its virtual CPUs stopped. Throws Error; nothing runs then.
   void create(const std::string& xml, ControlGroup& group, bool stopped = false);
+  /// The QEMU of an earlier agent, instead of create(). False when it is gone.
+  bool adopt();
+  /// Of one that was adopted: its virtual CPUs stand still.
+  bool stands_still() const;
+  /// It outlives this.
+  void leave();
   /// When the process that became QEMU began, and when its virtual CPU did, or why nobody knows; and the mark `launched`, which is at
   /// `running`, where create() returned, in case that QEMU's own word is not known. Some time after create().
   void tell(Timeline& timeline, Instant running) const;
@@ -62,6 +68,7 @@ class Emulator {
   void forget();
 
  private:
+  void watch();
   std::string ask(const std::string& command, int fd = -1);
   void await_migration(Deadline deadline);
   const std::shared_ptr<Connection> connection_;

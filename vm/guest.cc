@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/guest.h"
 
-#include <sys/random.h>
-
-#include <array>
 #include <cerrno>
 #include <csignal>
 
@@ -22,8 +19,6 @@ Exit exit_of(const guest::Exited& exited) {
   exit.oom = exited.oom != 0;
   return exit;
 }
-
-std::int64_t realtime() { return std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 // A reading that no clock has would overflow where it is mapped to the host's.
 void require_clock(std::int64_t reading) {
@@ -65,6 +60,7 @@ void Guest::queue_settings(const std::string& mac) {
   using Key = guest::Setting::Key;
   Channel& channel = *channel_;
   channel.queue_setting(Key::hostname, work_.hostname);
+  if (!work_.token.empty()) channel.queue_setting(Key::token, work_.token);
   if (!mac.empty()) channel.queue_setting(Key::mac, mac);
   if (!work_.address.empty()) {
     channel.queue_setting(Key::address, work_.address);
@@ -136,75 +132,10 @@ void Guest::mark_guest(Mark mark, const GuestMark& reading) {
   timeline().mark(mark, at, GuestReading{reading.guest, reading.arrived, clock_.error_bound()});
 }
 
-// ---- clones
-
-Guest::Past Guest::freeze(Deadline deadline, const std::function<void()>& stop, const std::function<void()>& go) {
-  channel_->send(guest::Freeze{}, 0, deadline);
-  Past past;
-  while (!try_freeze(deadline, stop, past)) go();
-  return past;
-}
-
-// A ping that was answered: the guest has read all that was sent. What is sent after it may be lost in the machine's buffers.
-bool Guest::try_freeze(Deadline deadline, const std::function<void()>& stop, Past& past) {
-  std::unique_lock lock(mutex_);
-  const int before = clock_.exchanges();
-  ping();
-  const std::uint32_t pinged = channel_->sent();
-  if (!wait_until(lock, deadline, [&] { return failure_ || ended_ || exit_ || clock_.exchanges() > before; })) {
-    throw Error(Code::timeout, who_ + ": the guest did not come to rest in time", "raise start_timeout, or use `start: cold`");
-  }
-  if (failure_) throw *failure_;
-  if (exit_ || ended_) throw Error(Code::unsuited, who_ + ": its workload ended before it could be frozen", "use `start: cold`");
-  lock.unlock();
-  stop();
-  const auto at_rest = channel_->settle();
-  if (!at_rest || at_rest->sent != pinged) return false;
-  past = {*at_rest, streams_.past()};
-  return true;
-}
-
-void Guest::resume(const std::string& channel, const Past& past, const std::string& mac) {
-  connect(channel, past.position);
-  queue_settings(mac);
-  std::array<char, 32> seed;
-  if (::getrandom(seed.data(), seed.size(), 0) != static_cast<ssize_t>(seed.size())) throw_errno("read of random bytes");
-  guest::Identity identity;
-  identity.realtime = realtime();
-  identity.seed = {seed.data(), seed.size()};
-  channel_->post(identity);
-}
-
-void Guest::await_identified(const Past& past, Deadline deadline) {
-  streams_.begin(*channel_, 0, past.streams);
-  channel_->listen();
-  await_told(deadline);
-}
-
-void Guest::resume(Timeline& timeline) {
-  timeline_ = &timeline;
-  {
-    const std::lock_guard lock(mutex_);
-    identified_ = false;
-  }
-  guest::Clock clock;
-  clock.realtime = realtime();
-  channel_->post(clock);
-}
-
-void Guest::await_told(Deadline deadline) {
-  std::unique_lock lock(mutex_);
-  if (!wait_until(lock, deadline, [this] { return failure_ || ended_ || identified_; })) {
-    throw Error(Code::timeout, who_ + ": the clone did not come to itself in time" + watch_.excuse(),
-                "raise start_timeout, or use `start: cold`");
-  }
-  if (failure_) throw *failure_;
-  if (!identified_) throw Error(Code::failed, who_ + ": the clone ended before it came to itself" + watch_.excuse());
-}
-
 // ---- what the guest says (on the channel's thread)
 
 void Guest::on_frame(const guest::Frame& frame, Instant arrived) {
+  require_attached(frame.type);
   const auto with = [&]<class Message>(Message, auto handle) {
     const auto message = guest::decode<Message>(frame.payload);
     if (!message) throw Error(Code::failed, "the guest sent a damaged message");
@@ -226,6 +157,7 @@ void Guest::on_frame(const guest::Frame& frame, Instant arrived) {
       return with(guest::InputTaken{}, [&](const auto& m) { with_streams(frame.process, [&](auto& streams) { streams.input_taken(m); }); });
     case Type::exited: return with(guest::Exited{}, [&](const auto& m) { on_exited(frame.process, m, arrived); });
     case Type::failure: return with(guest::Failure{}, [&](const auto& m) { on_failure(frame.process, m); });
+    case Type::attached: return with(guest::Attached{}, [&](const auto& m) { on_attached(m, arrived); });
     case Type::identified: return with(guest::Identified{}, [&](const auto&) { on_identified(); });
     case Type::pong: return with(guest::Pong{}, [&](const auto& m) { on_pong(m, arrived); });
     case Type::facts: return with(guest::Facts{}, [&](const auto& m) { on_facts(m); });
@@ -354,6 +286,10 @@ void Guest::on_failure(std::uint16_t process, const guest::Failure& failure) {
 }
 
 void Guest::on_end(const std::string& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (left_) return;
+  }
   const bool closed = why == kClosed;
   watch_.ended(!closed);
   streams_.end();

@@ -58,6 +58,17 @@ class Guest {
   /// Error.
   void await_identified(const Past& past, Deadline deadline);
 
+  /// The workload's output goes to disk too from now on.
+  void keep(std::unique_ptr<KeptOutput> kept) { streams_.keep(std::move(kept)); }
+  /// Instead of start(), of a guest whose agent has died, of which `kept` is left.
+  void attach(const std::string& channel, std::unique_ptr<KeptOutput> kept);
+  /// False when it has not answered at the deadline: it stands still, or has much to do. It goes on answering. Throws what wait() throws.
+  bool await_attached(Deadline deadline);
+  /// Instead of start(), of one that ended while nobody watched.
+  void lost(const std::string& why, std::unique_ptr<KeptOutput> kept);
+  /// What it says from now on is the next agent's to hear: processes that exec added are killed, no callback runs.
+  void leave();
+
   /// Of a clone that is itself and stopped: tells it the time, and marks another timeline from now on. await_told() after the begin of its
   /// virtual CPUs.
   void resume(Timeline& timeline);
@@ -68,6 +79,8 @@ class Guest {
 
   const GuestWork& work() const { return work_; }
   const Log& log() const { return streams_.log(); }
+  Log& log() { return streams_.log(); }
+  std::unique_ptr<LogReader> kept_log(std::optional<std::uint64_t> lines) const { return streams_.kept_log(lines); }
   Input* input() { return streams_.input(); }
 
   /// The workload's exit; nothing at the deadline. Throws Error when the guest is gone without it.
@@ -127,6 +140,8 @@ class Guest {
   void on_exited(std::uint16_t process, const guest::Exited& exited, Instant arrived);
   void on_failure(std::uint16_t process, const guest::Failure& failure);
   void on_identified();
+  void require_attached(guest::Type type);
+  void on_attached(const guest::Attached& attached, Instant arrived);
   void on_pong(const guest::Pong& pong, Instant arrived);
   void on_facts(const guest::Facts& facts);
   void on_usage(const guest::GuestUsage& usage);
@@ -154,6 +169,8 @@ class Guest {
   Instant ping_sent_;
   std::optional<GuestMark> kernel_, init_, loading_, loaded_, opened_, rooted_, executed_;
   bool identified_ = false;  // a clone is itself
+  bool attaching_ = false;   // it has not answered to its token
+  bool left_ = false;        // another agent's
   std::optional<Exit> exit_;
   std::optional<Error> failure_;  // of the start of the workload, or of the machine
   bool ended_ = false;            // the channel is closed: QEMU is gone or going

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/kept_log.h"
 
 namespace tare::vm {
 namespace {
@@ -28,7 +29,7 @@ void GuestStreams::begin(Channel& channel, std::uint16_t number) {
 
 void GuestStreams::begin(Channel& channel, std::uint16_t number, const Past& past) {
   const Instant now = Instant::now();
-  for (const LogPiece& piece : past.output) log_.append(piece.stream, piece.bytes, now);
+  for (const LogPiece& piece : past.output) store(piece.stream, piece.bytes, now, past.received);
   const std::lock_guard lock(mutex_);
   channel_ = &channel;
   number_ = number;
@@ -52,6 +53,42 @@ GuestStreams::Past GuestStreams::past() {
   return past;
 }
 
+// `received`: how much of the output there is with these bytes.
+void GuestStreams::store(Stream stream, std::string_view bytes, Instant at, std::uint64_t received) {
+  const std::lock_guard lock(storing_);
+  if (kept_) kept_->append(stream, bytes, at, received);
+  log_.append(stream, bytes, at);
+}
+
+void GuestStreams::keep(std::unique_ptr<KeptOutput> kept) {
+  const std::lock_guard lock(storing_);
+  std::uint64_t received = 0;
+  {
+    const std::lock_guard counting(mutex_);
+    received = received_;
+  }
+  LogCursor cursor;
+  for (auto pieces = log_.read(cursor); !pieces.empty(); pieces = log_.read(cursor)) {
+    for (const LogPiece& piece : pieces) kept->append(piece.stream, piece.bytes, piece.at, received);
+  }
+  kept_ = std::move(kept);
+}
+
+void GuestStreams::restore(std::unique_ptr<KeptOutput> kept) {
+  received_ = told_ = kept->received();
+  kept_ = std::move(kept);
+}
+
+std::unique_ptr<LogReader> GuestStreams::kept_log(std::optional<std::uint64_t> lines) const {
+  const std::lock_guard lock(storing_);
+  if (!kept_) return nullptr;
+  const auto end = [this, kept = kept_.get()] {
+    const bool closed = log_.closed();  // first: what came before is in the size
+    return KeptLog::End{kept->size(), closed};
+  };
+  return std::make_unique<KeptLog>(kept_->log_path(), end, lines);
+}
+
 // With the lock held: pieces of two writers stay whole and in order, and end() waits for them.
 template <class Message>
 void GuestStreams::post(const Message& message) {
@@ -63,12 +100,13 @@ void GuestStreams::post(const Message& message) {
 }
 
 void GuestStreams::output(const guest::Output& message, Instant arrived) {
+  std::uint64_t received = 0;
   {
     const std::lock_guard lock(mutex_);
-    received_ += message.text.size();
+    received = received_ += message.text.size();
     if (received_ - told_ > guest::kOutputWindow + guest::kMostAtEnd) refuse("more output than its window holds");
   }
-  log_.append(message.stream == 2 ? Stream::err : Stream::out, message.text, arrived);
+  store(message.stream == 2 ? Stream::err : Stream::out, message.text, arrived, received);
   acknowledge();
 }
 
@@ -90,6 +128,24 @@ void GuestStreams::input_taken(const guest::InputTaken& message) {
     reads_ = reads_ && message.open != 0;
   }
   tell_room();
+}
+
+void GuestStreams::attached(const guest::Attached& message, Instant arrived) {
+  std::uint64_t had = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    had = received_;
+  }
+  if (message.output < had || message.input_taken > message.input) refuse("a position that it was not asked for");
+  if (message.output > had) {
+    store(Stream::err, "tare: " + std::to_string(message.output - had) + " bytes of output are lost with the agent that died\n", arrived,
+          message.output);
+  }
+  const std::lock_guard lock(mutex_);
+  received_ = told_ = message.output;
+  sent_ = message.input;
+  taken_ = message.input_taken;
+  reads_ = message.input_open != 0;
 }
 
 void GuestStreams::end() {

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -12,6 +14,7 @@
 #include "core/streams.h"
 #include "guest/protocol.h"
 #include "vm/channel.h"
+#include "vm/kept_output.h"
 
 namespace tare::vm {
 
@@ -32,8 +35,15 @@ class GuestStreams final : private Input {
   /// begin() of a clone's: its log begins with its template's.
   void begin(Channel& channel, std::uint16_t number, const Past& past);
   Past past();
+  /// The output goes to disk too from now on, with what has come so far.
+  void keep(std::unique_ptr<KeptOutput> kept);
+  /// Of an agent that died `kept` is left, and its log is ours. Before begin().
+  void restore(std::unique_ptr<KeptOutput> kept);
 
+  Log& log() { return log_; }
   const Log& log() const { return log_; }
+  /// From disk; null where nothing is kept.
+  std::unique_ptr<LogReader> kept_log(std::optional<std::uint64_t> lines) const;
   /// Null without stdin and terminal.
   Input* input() { return has_input_ ? this : nullptr; }
 
@@ -41,6 +51,7 @@ class GuestStreams final : private Input {
   /// the host hold is bounded by the windows.
   void output(const guest::Output& message, Instant arrived);
   void input_taken(const guest::InputTaken& message);
+  void attached(const guest::Attached& message, Instant arrived);
   /// The process has ended, or its guest: nothing more comes, and what is written goes nowhere.
   void end();
 
@@ -51,9 +62,12 @@ class GuestStreams final : private Input {
   template <class Message>
   void post(const Message& message);
   void acknowledge();
+  void store(Stream stream, std::string_view bytes, Instant at, std::uint64_t received);
 
   const bool has_input_;
   Log log_;
+  mutable std::mutex storing_;        // held while a piece goes to log and disk
+  std::unique_ptr<KeptOutput> kept_;  // under it
   std::mutex mutex_;
   Channel* channel_ = nullptr;  // this and what follows under mutex_; null before begin() and after end()
   std::uint16_t number_ = 0;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/guest_work.h"
 
+#include <sys/random.h>
+
 #include <algorithm>
 
 #include "core/error.h"
@@ -18,6 +20,12 @@ void check(const std::vector<std::string>& list) {
 }
 
 }  // namespace
+
+std::string new_token() {
+  std::string token(guest::kTokenSize, '\0');
+  if (::getrandom(token.data(), token.size(), 0) != static_cast<ssize_t>(token.size())) throw_errno("read of random bytes");
+  return token;
+}
 
 GuestCommand command_of(const ExecRequest& request, const GuestWork& work) {
   GuestCommand command = work.command;

@@ -2,13 +2,16 @@
 #include "vm/share.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <sstream>
 
 #include "core/error.h"
@@ -77,20 +80,45 @@ Share::Share(const Mount& mount, std::uint16_t number, const Settings& settings)
   options.stderr_fd = log.get();
   options.new_session = true;
   server_ = Child::spawn(options);
+  pid_ = server_->pid();
+}
+
+Share::Share(const Mount& mount, std::uint16_t number, const fs::path& directory, const std::string& server)
+    : target_(mount.target),
+      socket_(directory / ("share-" + std::to_string(number))),
+      log_(directory / ("share-" + std::to_string(number) + ".log")) {
+  const pid_t pid = std::atoi(server.c_str());  // NOLINT(cert-err34-c): process_identity() wrote it, or it is none
+  Fd process(pid > 0 ? static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)) : -1);
+  if (!process || !is_alive(server)) return;  // looked at once more through a descriptor that cannot come to mean another
+  pid_ = pid;
+  process_ = std::move(process);
+}
+
+void Share::leave() noexcept {
+  if (server_) server_->release();
+  server_.reset();
+  process_.reset();
+}
+
+// One that is nobody's has ended.
+bool Share::has_ended(Deadline deadline) {
+  if (server_) return server_->pid() < 0 || server_->wait(deadline).has_value();
+  pollfd gone{process_.get(), POLLIN, 0};
+  return !process_ || ::poll(&gone, 1, deadline.poll_timeout()) > 0;
 }
 
 // virtiofsd waits for a child of its own, which does the work in its namespaces. That one first: an orphan would be ours to reap.
 Share::~Share() {
-  if (!server_ || server_->pid() < 0) return;
-  const std::string pid = std::to_string(server_->pid());
-  for (int attempt = 0; attempt < 100 && !server_->wait(Deadline::in(std::chrono::milliseconds(10))); ++attempt) {
+  if (!server_ && !process_) return;
+  const std::string pid = std::to_string(pid_);
+  for (int attempt = 0; attempt < 100 && !has_ended(Deadline::in(std::chrono::milliseconds(10))); ++attempt) {
     std::istringstream children(try_read_file("/proc/" + pid + "/task/" + pid + "/children").value_or(""));
     for (int child = 0; children >> child;) ::kill(child, SIGKILL);
   }
 }
 
 std::string Share::last_words() {
-  if (server_->pid() >= 0 && !server_->wait(Deadline::in(std::chrono::seconds(0)))) return {};
+  if (!has_ended(Deadline::in(std::chrono::seconds(0)))) return {};
   std::string text = try_read_file(log_).value_or("");
   while (!text.empty() && text.back() == '\n') text.pop_back();
   return "mount " + target_ + ": virtiofsd ended: " + text.substr(text.rfind('\n') + 1);

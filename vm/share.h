@@ -22,7 +22,7 @@ struct GuestMount {
   std::uint16_t share = 0;  // of the other kinds: which
 };
 
-/// A virtiofsd with what it serves, killed when the owner dies.
+/// A virtiofsd with what it serves, killed when the owner dies. It outlives an owner that is killed.
 class Share {
  public:
   struct Settings {
@@ -34,6 +34,8 @@ class Share {
   };
   /// Serves `mount`, the instance's share `number`. Throws Error naming the mount's target.
   Share(const Mount& mount, std::uint16_t number, const Settings& settings);
+  /// The one that an earlier agent had, in the instance's `directory`: `server` is its process_identity(). It may have ended.
+  Share(const Mount& mount, std::uint16_t number, const std::filesystem::path& directory, const std::string& server);
   Share(Share&&) noexcept = default;
   Share& operator=(Share&&) = delete;
   ~Share();
@@ -43,13 +45,21 @@ class Share {
   bool is_file() const { return is_file_; }
   /// What it said when it ended by itself; empty while it lives.
   std::string last_words();
+  /// For the next agent; empty when it has ended.
+  std::string server() const { return process_identity(pid_).value_or(""); }
+  /// It stays when its owner dies.
+  void leave() noexcept;
 
  private:
+  bool has_ended(Deadline deadline);
+
   std::string target_;
   std::filesystem::path socket_;
   std::filesystem::path log_;
   bool is_file_ = false;
-  std::optional<Child> server_;  // there from the constructor's end
+  pid_t pid_ = -1;
+  Fd process_;                   // pidfd
+  std::optional<Child> server_;  // where it is ours to reap
 };
 
 /// The mounts of a workload in the order in which they are made. Shares are numbered from 0; which of them are files is not known yet.

@@ -49,6 +49,12 @@ Tap::Tap(std::string name) : name_(std::move(name)) {
   if (::ioctl(tun.get(), TUNSETPERSIST, 1) != 0) throw_errno("keep tap interface " + std::exchange(name_, {}));
 }
 
+Tap Tap::adopt(std::string name) {
+  Tap tap;
+  tap.name_ = std::move(name);
+  return tap;
+}
+
 Tap::~Tap() {
   try {
     remove();

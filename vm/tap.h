@@ -12,6 +12,8 @@ class Tap {
  public:
   /// Throws Error naming the interface.
   explicit Tap(std::string name);
+  /// The one that an earlier agent left.
+  static Tap adopt(std::string name);
   Tap(Tap&& other) noexcept : name_(std::exchange(other.name_, {})) {}
   Tap& operator=(Tap other) noexcept {
     std::swap(name_, other.name_);
@@ -25,8 +27,11 @@ class Tap {
   void set_neighbour(const std::string& address, const std::string& mac) const;
   /// Removes it. Throws Error when that fails.
   void remove();
+  /// It stays when its owner dies.
+  void leave() noexcept { name_.clear(); }
 
  private:
+  Tap() = default;
   std::string name_;
 };
 

@@ -76,7 +76,9 @@ class VmBackend final : public Backend {
     parking_->clear();
     frozen_.clear();
   }
-  std::unique_ptr<Instance> start(const Workload& workload, Timeline& timeline) override;
+  std::unique_ptr<Instance> start(const Workload& workload, Timeline& timeline) override { return start_in({}, workload, timeline); }
+  std::unique_ptr<Instance> start_kept(const Record& record, const Workload& workload, Timeline& timeline) override;
+  std::unique_ptr<Instance> adopt(InstanceDir& directory, const Workload& workload, Timeline& timeline) override;
 
  private:
   std::shared_ptr<const Machinery> machinery() const;
@@ -90,15 +92,20 @@ class VmBackend final : public Backend {
   fs::path executed_for(const fs::path& emulator) const { return executed_emulator(parts_.paths, parts_.settings, emulator); }
   VmPlan shaped_plan(const Workload& workload, std::shared_ptr<void>& pins) const;
   VmPlan plan_of(const Workload& workload, const image::Image& image, const std::string& id, std::shared_ptr<void>& pins) const;
+  void find_files(VmPlan& plan) const;
   GuestWork work_of(const Workload& workload, const image::Image& image, const std::string& id) const;
   bridge::Settings bridge_settings() const { return {parts_.bridge_range, parts_.paths.network_lock(), parts_.keeps_bridge}; }
-  Site build(const Workload& workload) const;
-  std::unique_ptr<VmInstance> boot(const Workload& workload, std::optional<MemoryFile> memory, Timeline& timeline) const;
+  Site build(const Record& record, const Workload& workload) const;
+  std::unique_ptr<VmInstance> start_in(const Record& record, const Workload& workload, Timeline& timeline);
+  std::unique_ptr<VmInstance> make(Site site, const Record& record, const Workload& workload, Timeline& timeline) const;
+  std::unique_ptr<VmInstance> boot(const Record& record, const Workload& workload, std::optional<MemoryFile> memory,
+                                   Timeline& timeline) const;
   std::shared_ptr<const Frozen> freeze(const Workload& shape) const;
-  std::unique_ptr<VmInstance> restore(const Workload& workload, const Frozen& frozen, Timeline& timeline) const;
+  std::unique_ptr<VmInstance> restore(const Record& record, const Workload& workload, const Frozen& frozen, Timeline& timeline) const;
   ParkedGuest park(const Workload& shape, const Frozen& frozen) const;
   void add_link(const std::string& id, VmResources& resources, VmPlan& plan, GuestWork& work) const;
   void add_shares(const std::string& who, VmResources& resources, VmPlan& plan, GuestWork& work) const;
+  VmResources adopted(InstanceDir directory, const Workload& workload, const Kept& kept, const std::string& who) const;
   void add_place(const Workload& workload, VmResources& resources, VmPlan& plan, GuestWork& work) const;
 
   VmParts parts_;
@@ -166,6 +173,7 @@ Probe VmBackend::probe() const {
     probe.details["pids"] = "pids controller in the guest";
     probe.details["update"] =
         "cpus up to the virtual CPUs, cpu_weight, cpuset, memory_nodes, io_weight, io; memory and pids are fixed at the start";
+    if (embedded()) probe.details["survives_agent"] = "yes";
     probe.details["mounts"] = "tmpfs of the guest's own memory; binds and volumes by virtiofs, one virtiofsd each, cache=auto";
     probe.details["disk"] = "EROFS image below, ext4 on a sparse raw file above, cache=" + Disk{}.cache;
   } catch (const Error& error) {
@@ -229,14 +237,19 @@ VmPlan VmBackend::shaped_plan(const Workload& workload, std::shared_ptr<void>& p
 
 VmPlan VmBackend::plan_of(const Workload& workload, const image::Image& image, const std::string& id, std::shared_ptr<void>& pins) const {
   VmPlan plan = shaped_plan(workload, pins);
-  const fs::path directory = parts_.paths.instances() / id;
   plan.name = id;
   plan.image.file = parts_.images->erofs(image);
   plan.image.read_only = true;
+  find_files(plan);
+  return plan;
+}
+
+// In the instance's directory.
+void VmBackend::find_files(VmPlan& plan) const {
+  const fs::path directory = parts_.paths.instances() / plan.name;
   plan.scratch.file = directory / "disk.img";
   plan.channel = directory / "channel";
   plan.console = directory / "console";
-  return plan;
 }
 
 GuestWork VmBackend::work_of(const Workload& workload, const image::Image& image, const std::string& id) const {
@@ -245,6 +258,7 @@ GuestWork VmBackend::work_of(const Workload& workload, const image::Image& image
                 "use `network: link` or `network: bridge`");
   }
   GuestWork work;
+  work.token = new_token();
   work.hostname = workload.hostname.empty() ? id : workload.hostname;
   image::Process process = image::process_of(workload, image, work.hostname);
   GuestCommand& command = work.command;
@@ -305,7 +319,7 @@ void VmBackend::add_shares(const std::string& who, VmResources& resources, VmPla
   }
 }
 
-Site VmBackend::build(const Workload& workload) const {
+Site VmBackend::build(const Record& record, const Workload& workload) const {
   const std::string id = new_instance_id();
   const std::string who = "vm '" + workload.name + "'";
   refuse_what_is_missing(workload);
@@ -314,6 +328,7 @@ Site VmBackend::build(const Workload& workload) const {
   VmPlan plan = plan_of(workload, image, id, pins);
   Site site{std::move(plan), work_of(workload, image, id), who, {nullptr, machinery()->connection, InstanceDir(parts_.paths, id)}};
   VmResources& resources = site.resources;
+  if (record) record(resources.directory);
   resources.ports = hold_ports(workload.publish, who);
   resources.pins = std::move(pins);
   // No CPU quota or memory limit on QEMU: its virtual CPUs and its guest's memory are the limit, and its own overhead is what we weigh.
@@ -338,14 +353,21 @@ Site VmBackend::build(const Workload& workload) const {
   return site;
 }
 
-std::unique_ptr<VmInstance> VmBackend::boot(const Workload& workload, std::optional<MemoryFile> memory, Timeline& timeline) const {
-  Site site = build(workload);
+std::unique_ptr<VmInstance> VmBackend::make(Site site, const Record& record, const Workload& workload, Timeline& timeline) const {
+  auto instance =
+      std::make_unique<VmInstance>(std::move(site.plan), std::move(site.work), std::move(site.who), std::move(site.resources), timeline);
+  if (record) instance->keep(workload.log);
+  return instance;
+}
+
+std::unique_ptr<VmInstance> VmBackend::boot(const Record& record, const Workload& workload, std::optional<MemoryFile> memory,
+                                            Timeline& timeline) const {
+  Site site = build(record, workload);
   make_scratch(scratch_template(parts_.paths), site.plan);
   site.plan.memory_file = std::move(memory);
   const std::string xml = domain_xml(site.plan);
   timeline.mark(Mark::prepared);
-  auto instance =
-      std::make_unique<VmInstance>(std::move(site.plan), std::move(site.work), std::move(site.who), std::move(site.resources), timeline);
+  auto instance = make(std::move(site), record, workload, timeline);
   instance->boot(xml, Deadline::in(workload.start_timeout));
   return instance;
 }
@@ -355,15 +377,16 @@ std::shared_ptr<const Frozen> VmBackend::freeze(const Workload& shape) const {
   auto frozen = std::make_shared<Frozen>(parts_.paths);
   Timeline timeline;
   timeline.mark(Mark::requested);
-  const auto instance = boot(shape, MemoryFile{frozen->memory(), false}, timeline);
+  const auto instance = boot({}, shape, MemoryFile{frozen->memory(), false}, timeline);
   await_ready(*instance, shape.ready, timeline, deadline);
   frozen->past = instance->freeze(frozen->state(), frozen->disk(), deadline);
   instance->remove();
   return frozen;
 }
 
-std::unique_ptr<VmInstance> VmBackend::restore(const Workload& workload, const Frozen& frozen, Timeline& timeline) const {
-  Site site = build(workload);
+std::unique_ptr<VmInstance> VmBackend::restore(const Record& record, const Workload& workload, const Frozen& frozen,
+                                               Timeline& timeline) const {
+  Site site = build(record, workload);
   make_scratch(frozen.disk(), site.plan);
   site.plan.memory_file = MemoryFile{frozen.memory(), true};
   site.resources.started_as = Start::restored;
@@ -372,8 +395,7 @@ std::unique_ptr<VmInstance> VmBackend::restore(const Workload& workload, const F
   const Deadline deadline = Deadline::in(workload.start_timeout);
   site.resources.emulator->create(xml, *site.resources.group, true);
   site.resources.emulator->load_state(frozen.state(), deadline);
-  auto instance =
-      std::make_unique<VmInstance>(std::move(site.plan), std::move(site.work), std::move(site.who), std::move(site.resources), timeline);
+  auto instance = make(std::move(site), record, workload, timeline);
   instance->wake(frozen.past, deadline);
   return instance;
 }
@@ -382,23 +404,90 @@ std::unique_ptr<VmInstance> VmBackend::restore(const Workload& workload, const F
 ParkedGuest VmBackend::park(const Workload& shape, const Frozen& frozen) const {
   ParkedGuest parked{std::make_unique<Timeline>(), nullptr};
   parked.timeline->mark(Mark::requested);
-  parked.instance = restore(shape, frozen, *parked.timeline);
+  parked.instance = restore({}, shape, frozen, *parked.timeline);
   await_ready(*parked.instance, shape.ready, *parked.timeline, Deadline::in(shape.start_timeout));
   parked.instance->park();
   return parked;
 }
 
-std::unique_ptr<Instance> VmBackend::start(const Workload& workload, Timeline& timeline) {
-  if (workload.start == Start::cold) return boot(workload, std::nullopt, timeline);
+std::unique_ptr<VmInstance> VmBackend::start_in(const Record& record, const Workload& workload, Timeline& timeline) {
+  if (workload.start == Start::cold) return boot(record, workload, std::nullopt, timeline);
   const Workload shape = shape_of(workload);
   if (workload.start == Start::parked) {
     if (auto parked = parking_->take(shape)) {
+      if (record) {
+        record(parked->instance->directory());
+        parked->instance->keep(workload.log);
+      }
       parked->instance->take(workload, timeline);
       return std::move(parked->instance);
     }
   }
-  if (const auto frozen = frozen_.find(shape)) return restore(workload, *frozen, timeline);
-  return boot(workload, std::nullopt, timeline);
+  if (const auto frozen = frozen_.find(shape)) return restore(record, workload, *frozen, timeline);
+  return boot(record, workload, std::nullopt, timeline);
+}
+
+std::unique_ptr<Instance> VmBackend::start_kept(const Record& record, const Workload& workload, Timeline& timeline) {
+  if (!embedded()) return start_in({}, workload, timeline);
+  auto instance = start_in(record, workload, timeline);
+  keep(instance->kept(parts_.images->resolve(workload.image), fs::absolute(parts_.paths.run)), instance->directory());
+  return instance;
+}
+
+/// What build() makes, found again.
+VmResources VmBackend::adopted(InstanceDir directory, const Workload& workload, const Kept& kept, const std::string& who) const {
+  const std::string id = directory.instance_id();
+  VmResources resources{nullptr, machinery()->connection, std::move(directory)};
+  resources.confinement = kept.confinement;
+  resources.started_as = kept.started_as;
+  try {
+    if (kept.first_id) resources.ids = IdRange::adopt(parts_.paths.id_ranges(), *kept.first_id);
+    resources.group = parts_.groups->adopt(id, host_limits(workload.limits, who));
+    std::size_t server = 0;
+    for (const GuestMount& mount : guest_mounts(workload)) {
+      if (mount.kind == guest::MountAt::Kind::tmpfs) continue;
+      resources.shares.emplace_back(mount.what, mount.share, resources.directory.path(),
+                                    server < kept.servers.size() ? kept.servers[server] : "");
+      ++server;
+    }
+    if (kept.interface) resources.tap = Tap::adopt(kept.interface->tap);
+    if (workload.network == Network::bridge) resources.place = bridge::Member::find(bridge_settings(), id);
+    resources.ports = hold_again(workload.publish, who);
+    resources.pins = claims_.claim([&](const std::vector<unsigned>&) { return kept.vcpu_pins; });
+    resources.emulator = std::make_unique<Emulator>(resources.connection, id, who);
+    return resources;
+  } catch (const Error&) {
+    resources.leave();
+    throw;
+  }
+}
+
+std::unique_ptr<Instance> VmBackend::adopt(InstanceDir& own, const Workload& workload, Timeline& timeline) {
+  const std::string id = own.instance_id();
+  const std::string who = "vm '" + workload.name + "'";
+  const Kept kept = vm::kept(own.path());
+  VmPlan plan;
+  plan.name = id;
+  plan.accelerator = kept.accelerator;
+  plan.profile = kept.profile;
+  plan.vcpus = kept.vcpus;
+  plan.vcpu_pins = kept.vcpu_pins;
+  plan.traits = kept.traits;
+  plan.host = kept.host;
+  plan.interface = kept.interface;
+  find_files(plan);
+  GuestWork work = work_of(workload, kept.image, id);
+  work.token = kept.token;
+  work.address = kept.address;
+  VmResources resources = adopted(std::move(own), workload, kept, who);
+  auto instance = std::make_unique<VmInstance>(std::move(plan), std::move(work), who, std::move(resources), timeline);
+  try {
+    instance->adopt(kept, workload.log);
+  } catch (const Error&) {
+    instance->leave();
+    throw;
+  }
+  return instance;
 }
 
 }  // namespace

@@ -14,8 +14,19 @@ namespace {
 
 constexpr auto kLibvirtEnd = std::chrono::seconds(5);  // from QEMU's end to libvirt's having seen it
 constexpr auto kAfterKill = std::chrono::seconds(5);
+constexpr auto kAnswer = std::chrono::seconds(1);  // of a guest to another agent; one that answers later is heard later
 
 }  // namespace
+
+void VmResources::leave() noexcept {
+  if (emulator) emulator->leave();
+  for (Share& share : shares) share.leave();
+  if (place) place->leave_behind();
+  if (tap) tap->leave();
+  if (ids) ids->leave();
+  if (group) group->leave();
+  directory.release();
+}
 
 VmInstance::VmInstance(VmPlan plan, GuestWork work, std::string who, VmResources resources, Timeline& timeline)
     : plan_(std::move(plan)),
@@ -30,7 +41,7 @@ VmInstance::VmInstance(VmPlan plan, GuestWork work, std::string who, VmResources
 
 VmInstance::~VmInstance() {
   try {
-    remove();
+    if (!left_) remove();
   } catch (const Error&) {  // recovery finds what stayed by its owner file
   }
 }
@@ -56,6 +67,61 @@ void VmInstance::wake(const Guest::Past& past, Deadline deadline) {
   State created = State::created;
   state_.compare_exchange_strong(created, State::running);
 }
+
+// ---- beyond the agent
+
+void VmInstance::keep(const LogLimits& limits) {
+  kept_ = true;
+  guest_.keep(std::make_unique<KeptOutput>(resources_.directory.path(), limits));
+}
+
+Kept VmInstance::kept(const image::Image& image, const std::filesystem::path& run) const {
+  Kept kept;
+  kept.run = run;
+  kept.token = guest_.work().token;
+  kept.image = image;
+  kept.started_as = resources_.started_as;
+  kept.confinement = resources_.confinement;
+  if (resources_.ids) kept.first_id = resources_.ids->first();
+  kept.accelerator = plan_.accelerator;
+  kept.profile = plan_.profile;
+  kept.vcpus = plan_.vcpus;
+  kept.vcpu_pins = plan_.vcpu_pins;
+  kept.traits = plan_.traits;
+  kept.host = plan_.host;
+  kept.interface = plan_.interface;
+  kept.address = guest_.work().address;
+  for (const Share& share : resources_.shares) kept.servers.push_back(share.server());
+  for (const Mark mark : kKeptMarks) {
+    if (const auto at = timeline().at(mark)) kept.marks[mark] = *at;
+  }
+  return kept;
+}
+
+void VmInstance::adopt(const Kept& kept, const LogLimits& limits) {
+  kept_ = true;
+  for (const auto& [mark, at] : kept.marks) timeline().mark(mark, at);
+  auto output = std::make_unique<KeptOutput>(resources_.directory.path(), limits, guest_.log());
+  if (!emulator_.adopt()) {
+    if (!resources_.group->processes().empty()) throw Error(Code::failed, who_ + ": its QEMU lives, and libvirt does not know it");
+    return guest_.lost("the virtual machine ended while there was no agent", std::move(output));
+  }
+  state_ = emulator_.stands_still() ? State::paused : State::running;
+  guest_.attach(plan_.channel.string(), std::move(output));
+  if (state_.load() == State::running) guest_.await_attached(Deadline::in(kAnswer));
+}
+
+void VmInstance::leave() {
+  if (!kept_) return;
+  const std::lock_guard change(change_mutex_);
+  if (state_.load() == State::removed) return;
+  guest_.leave();
+  const std::lock_guard lock(resources_mutex_);
+  resources_.leave();
+  left_ = true;
+}
+
+// ---- clones
 
 void VmInstance::park() {
   pause();

@@ -19,6 +19,7 @@
 #include "vm/emulator.h"
 #include "vm/guest.h"
 #include "vm/guest_work.h"
+#include "vm/kept.h"
 #include "vm/plan.h"
 #include "vm/share.h"
 #include "vm/tap.h"
@@ -40,6 +41,8 @@ struct VmResources {
   std::unique_ptr<Emulator> emulator = nullptr;
   Start started_as = Start::cold;
   std::shared_ptr<void> pins = nullptr;  // its claim on CPUs of the host
+  /// All of it stays when its owner dies.
+  void leave() noexcept;
 };
 
 class VmInstance final : public Instance {
@@ -56,6 +59,15 @@ class VmInstance final : public Instance {
   void park();
   /// False when it died while it waited.
   bool waits() const { return state_.load() == State::paused && emulator_.alive(); }
+  /// It may outlive the agent: its output goes to disk too, as much as `limits` says, and kept() tells the rest. Before it runs.
+  void keep(const LogLimits& limits);
+  const InstanceDir& directory() const { return resources_.directory; }
+  /// For the agents of `run`, once it runs.
+  Kept kept(const image::Image& image, const std::filesystem::path& run) const;
+  /// Instead of boot(), of one whose agent has died, with what that one kept. Where its QEMU is gone it has exited. Throws Error; the owner
+  /// then calls leave().
+  void adopt(const Kept& kept, const LogLimits& limits);
+
   /// What goes when it is removed.
   void when_gone(std::shared_ptr<void> after) { resources_.after = std::move(after); }
   /// Of one that waits: `workload`, whose marks go to `timeline`, has it from now on, with the ports that it publishes. Returns when it
@@ -69,6 +81,7 @@ class VmInstance final : public Instance {
   std::string address() const override { return address_; }
   Usage usage() const override;
   const Log& log() const override { return guest_.log(); }
+  std::unique_ptr<LogReader> kept_log(std::optional<std::uint64_t> lines) const override { return guest_.kept_log(lines); }
   Input* input() override { return guest_.input(); }
   Start started_as() const override { return resources_.started_as; }
   std::map<std::string, std::string> protections() const override;
@@ -81,6 +94,7 @@ class VmInstance final : public Instance {
   std::unique_ptr<Exec> start_exec(const ExecRequest& request, Deadline deadline) override;
   Exit stop(std::chrono::nanoseconds grace) override;
   void remove() override;
+  void leave() override;
 
  private:
   void create(const std::string& xml);
@@ -99,6 +113,8 @@ class VmInstance final : public Instance {
   Timeline& timeline() const { return *timeline_.load(); }
   std::atomic<Timeline*> timeline_;
   std::atomic<State> state_{State::created};
+  bool kept_ = false;        // it may outlive the agent
+  bool left_ = false;        // it does
   std::mutex change_mutex_;  // one pause(), resume(), update() or remove() at a time
 
   mutable std::mutex resources_mutex_;

@@ -109,6 +109,19 @@ TEST_F(Roots, AClaimTakesTheFirstFreeRootAndTidiesIt) {
   EXPECT_EQ(traces("t0123456789ab"), 0U);
 }
 
+TEST_F(Roots, AClaimLeavesTheRootsOfOthersDomainsAloneAndPrefersTheOneWithOurs) {
+  make_traces("tfedcba987654");
+  const Child living = emulator({"-name", "guest=tfedcba987654,debug-threads=on"});
+  const auto owned_by = [](DriverRoot::Owner owner) { return [owner](const std::string&) { return owner; }; };
+  EXPECT_EQ(DriverRoot::claim(paths_, owned_by(DriverRoot::Owner::others)).path(), paths_.state / "libvirt-1");
+  EXPECT_EQ(DriverRoot::claim(paths_, owned_by(DriverRoot::Owner::us)).path(), root_);
+  EXPECT_EQ(DriverRoot::claim(paths_, owned_by(DriverRoot::Owner::nobody)).path(), root_);
+  fs::rename(root_, paths_.state / "libvirt-3");
+  for (const char* empty : {"libvirt-0", "libvirt-1", "libvirt-2"}) fs::create_directories(paths_.state / empty);
+  EXPECT_EQ(DriverRoot::claim(paths_, owned_by(DriverRoot::Owner::us)).path(), paths_.state / "libvirt-3");
+  EXPECT_EQ(traces("tfedcba987654"), 0U) << "they went with the root";
+}
+
 TEST_F(Roots, WithoutAnyRootNothingIsMade) {
   fs::remove_all(paths_.state);
   tidy_driver_roots(paths_);

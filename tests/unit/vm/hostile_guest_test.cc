@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <random>
 #include <string>
 #include <thread>
@@ -23,6 +24,7 @@ namespace tare::vm {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::HasSubstr;
 
 /// What a guest says, good and bad.
 class Voice {
@@ -109,14 +111,35 @@ class HostileGuest : public testing::Test {
 
   /// One guest that says `bytes`, reads what it is told for as long, and is gone.
   Outcome hear(const std::string& bytes) {
+    return hear(bytes, {}, [&](Guest& guest) { guest.start(path_, Deadline::in(20s)); });
+  }
+  /// The same of a guest whose agent has died, of which 4 bytes of output are left.
+  Outcome adopt(const std::string& bytes) {
+    const TempDir left;
+    KeptOutput(left.path(), {}).append(Stream::out, "old\n", Instant{1}, 4);
+    GuestWork work;
+    work.token = kToken;
+    return hear(bytes, work, [&](Guest& guest) {
+      guest.attach(path_, std::make_unique<KeptOutput>(left.path(), LogLimits(), guest.log()));
+      guest.await_attached(Deadline::in(20s));
+    });
+  }
+  template <class... Messages>
+  static std::string answer(const Messages&... messages) {
+    Voice voice(1);
+    std::string bytes = kToken;
+    ((bytes += voice.frame(messages, 0)), ...);
+    return bytes;
+  }
+  Outcome hear(const std::string& bytes, const GuestWork& work, const std::function<void(Guest&)>& begin) {
     std::thread peer([&] { speak(bytes); });
     Outcome outcome;
     {
       Timeline timeline;
       timeline.mark(Mark::requested);
-      Guest guest({}, "vm 'x'", timeline, {[] {}, [] {}, [](bool) {}, [] { return std::string(); }});
+      Guest guest(work, "vm 'x'", timeline, {[] {}, [] {}, [](bool) {}, [] { return std::string(); }});
       try {
-        guest.start(path_, Deadline::in(20s));
+        begin(guest);
         outcome.end = guest.wait(Deadline::in(20s)) ? End::exit : End::refused_start;
       } catch (const Error& error) {
         outcome.end = guest.exit() ? End::exit : End::sentence;
@@ -129,6 +152,7 @@ class HostileGuest : public testing::Test {
     return outcome;
   }
 
+  static constexpr const char* kToken = "0123456789abcdef";
   const TempDir directory_;
   const std::string path_ = directory_.path() / "channel";
   Fd listener_;
@@ -184,12 +208,46 @@ TEST_F(HostileGuest, ATrueRunIsItsExit) {
   }
 }
 
+TEST_F(HostileGuest, WhatIsStaleIsDroppedAndTheStreamBehindTheTokenIsHeard) {
+  const std::string bytes = Voice(1).begin().substr(7) + std::string(200'000, 's') +
+                            answer(guest::Attached{250, 4, 0, 0, 0}, guest::Output{1, "new\n"}, guest::Exited{300, 3, 0, 0});
+  const Outcome outcome = adopt(bytes);
+  EXPECT_EQ(outcome.end, End::exit) << outcome.sentence;
+  EXPECT_EQ(outcome.kept, 8U);
+}
+
+TEST_F(HostileGuest, AGapInTheOutputIsSaid) {
+  const Outcome outcome = adopt(answer(guest::Attached{250, 1004, 0, 0, 0}, guest::Exited{300, 3, 0, 0}));
+  EXPECT_EQ(outcome.end, End::exit) << outcome.sentence;
+  EXPECT_EQ(outcome.kept, 4U + std::string_view("tare: 1000 bytes of output are lost with the agent that died\n").size());
+}
+
+TEST_F(HostileGuest, AnAnswerThatDoesNotFitIsASentence) {
+  const guest::Attached good{250, 4, 0, 0, 0};
+  const auto said = [&](const std::string& bytes) { return adopt(bytes).sentence; };
+  EXPECT_THAT(said(answer(guest::Output{1, "before\n"})), HasSubstr("spoke before it said where it stands"));
+  EXPECT_THAT(said(answer(guest::Attached{250, 3, 0, 0, 0})), HasSubstr("a position that it was not asked for"));
+  EXPECT_THAT(said(answer(guest::Attached{250, 4, 5, 6, 0})), HasSubstr("a position that it was not asked for"));
+  EXPECT_THAT(said(answer(good, good)), HasSubstr("a token that it was not shown"));
+  EXPECT_THAT(said(std::string(5U << 20, 'x')), HasSubstr("does not answer to its token"));
+}
+
+TEST_F(HostileGuest, DamagedAnswersToATokenAreEachAnExitOrASentence) {
+  for (std::uint32_t seed = 0; seed < 500; ++seed) {
+    Voice voice(seed);
+    std::string bytes = kToken + voice.frame(guest::Attached{250, 4, 0, 0, 0}, 0);
+    bytes += voice.frames();
+    const Outcome outcome = adopt(voice.damaged(std::move(bytes)));
+    ASSERT_NE(outcome.end, End::refused_start) << "seed " << seed;
+  }
+}
+
 TEST_F(HostileGuest, AReadingThatNoClockHasIsRefused) {
   for (const std::int64_t reading : {INT64_MIN, INT64_MAX}) {
     Voice voice(1);
     std::string bytes = voice.begin();
     bytes += voice.frame(guest::Pong{1, reading}, 0);
-    EXPECT_THAT(hear(bytes).sentence, testing::HasSubstr("a reading that no clock has"));
+    EXPECT_THAT(hear(bytes).sentence, HasSubstr("a reading that no clock has"));
   }
 }
 
@@ -199,7 +257,7 @@ TEST_F(HostileGuest, AFloodIsCutToWhatTheLogHolds) {
   const std::string line(30'000, 'y');
   while (bytes.size() < (40U << 20)) bytes += voice.frame(guest::Output{1, line}, 0);
   const Outcome outcome = hear(bytes);
-  EXPECT_THAT(outcome.sentence, testing::HasSubstr("ended without the workload's exit"));
+  EXPECT_THAT(outcome.sentence, HasSubstr("ended without the workload's exit"));
   EXPECT_GT(outcome.kept, 8U << 20);
   EXPECT_LE(outcome.kept, 17U << 20);  // the log's capacity is 16 MiB
 }
