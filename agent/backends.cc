@@ -27,6 +27,7 @@ vm::VmSettings settings_of(const VmConfig& config) {
   const auto* const profile = std::find(std::begin(kVmProfileNames), std::end(kVmProfileNames), config.profile);
   out.profile = static_cast<VmProfile>(profile - std::begin(kVmProfileNames));  // load_config() took no other
   out.confinement = config.confinement == "fast" ? vm::Confinement::fast : vm::Confinement::hardened;
+  out.cache = config.cache;
   if (config.accelerator != "auto") out.accelerator = config.accelerator == "kvm" ? vm::Accelerator::kvm : vm::Accelerator::tcg;
   return out;
 }

@@ -91,6 +91,7 @@ Config load_config(const std::string& text, std::string_view file_name) {
       {"machine", reader.text("machine", {"microvm", "q35"}, config.vm.machine)},
       {"profile", reader.text("profile", {std::begin(kVmProfileNames), std::end(kVmProfileNames)}, config.vm.profile)},
       {"confinement", reader.text("confinement", {"hardened", "fast"}, config.vm.confinement)},
+      {"cache", reader.text("cache", {"writeback", "writethrough", "none", "directsync", "unsafe"}, config.vm.cache)},
       {"accelerator", reader.text("accelerator", {"auto", "kvm", "tcg"}, config.vm.accelerator)},
   };
   const Setters top = {

@@ -60,6 +60,7 @@ json::object usage_json(const Usage& usage) {
   seconds("vm_cpu_vcpu", usage.vm_cpu_vcpu), seconds("vm_cpu_emulator", usage.vm_cpu_emulator);
   seconds("vm_cpu_iothread", usage.vm_cpu_iothread), seconds("vm_cpu_vhost", usage.vm_cpu_vhost);
   seconds("vm_vcpu_delay", usage.vm_vcpu_delay);
+  if (!usage.vm_exits.empty()) out["vm_exits"] = json::value_from(usage.vm_exits);
   seconds("guest_cpu", usage.guest_cpu), seconds("guest_steal", usage.guest_steal);
   bytes("guest_memory_used", usage.guest_memory_used), bytes("guest_memory_total", usage.guest_memory_total);
   bytes("guest_io_read", usage.guest_io_read), bytes("guest_io_write", usage.guest_io_write);

@@ -54,6 +54,7 @@ constexpr std::array kFamilies = {
     Family{"tare_processes", Kind::gauge, "backend,workload", "Tasks of the workload in the last trial"},
     Family{"tare_vm_cpu_seconds_total", Kind::counter, "workload,component", "CPU of QEMU's threads: vcpu, emulator, iothread, vhost"},
     Family{"tare_vm_vcpu_delay_seconds_total", Kind::counter, "workload", "Virtual CPUs ready to run, waiting for a CPU of the host"},
+    Family{"tare_vm_exits_total", Kind::counter, "workload,reason", "Why the processor left the guest, by KVM's counters"},
     Family{"tare_vm_guest_memory_bytes", Kind::gauge, "workload,state", "What the guest says of its memory: used, total"},
     Family{"tare_agent_http_requests_total", Kind::counter, "handler,code", "Requests the API answered, by handler and status"},
     Family{"tare_agent_http_request_duration_seconds", Kind::histogram, "handler", "Time the API took to answer"},

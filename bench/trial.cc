@@ -215,6 +215,7 @@ class Trial {
     time("usage.vm_cpu_iothread", u.vm_cpu_iothread);
     time("usage.vm_cpu_vhost", u.vm_cpu_vhost);
     time("usage.vm_vcpu_delay", u.vm_vcpu_delay);
+    for (const auto& [reason, exits] : u.vm_exits) add("usage.vm_exits_" + reason, "1", static_cast<double>(exits));
     time("usage.guest_cpu", u.guest_cpu);
     time("usage.guest_steal", u.guest_steal);
     bytes("usage.guest_memory_used", u.guest_memory_used);

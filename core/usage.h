@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <string>
 
 #include "core/units.h"
 
@@ -35,6 +37,7 @@ struct Usage {
   std::optional<std::chrono::nanoseconds> vm_cpu_iothread;
   std::optional<std::chrono::nanoseconds> vm_cpu_vhost;
   std::optional<std::chrono::nanoseconds> vm_vcpu_delay;  // ready to run, waiting for a CPU of the host; not in `cpu`
+  std::map<std::string, std::uint64_t> vm_exits;          // why the processor left the guest (vm/exits.h); empty without KVM
 
   // What a guest says of itself (VM only).
   std::optional<std::chrono::nanoseconds> guest_cpu;    // user + system + irq of /proc/stat in the guest

@@ -15,6 +15,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "vm/exits.h"
 
 namespace tare::vm {
 namespace {
@@ -58,11 +59,17 @@ void Emulator::watch() {
   });
 }
 
+void Emulator::take(int pid) {
+  pid_ = pid;
+  process_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  const std::string arguments = try_read_file("/proc/" + std::to_string(pid) + "/cmdline").value_or("");
+  has_vhost_ = arguments.find(R"("vhost":true)") != std::string::npos || arguments.find("vhost=on") != std::string::npos;
+}
+
 bool Emulator::adopt() {
   watch();
   Domain domain = connection_->find(name_);
-  if (domain) pid_ = connection_->emulator_pid(name_).value_or(-1);
-  process_ = Fd(pid_ > 0 ? static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)) : -1);
+  if (const auto pid = domain ? connection_->emulator_pid(name_) : std::nullopt) take(*pid);
   if (!process_ || !alive()) {
     connection_->leave(name_);
     process_.reset();
@@ -80,6 +87,7 @@ bool Emulator::stands_still() const {
 
 void Emulator::leave() {
   connection_->leave(name_);
+  const std::lock_guard lock(mutex_);
   domain_.reset();
 }
 
@@ -92,8 +100,7 @@ void Emulator::create(const std::string& xml, ControlGroup& group, bool stopped)
     throw;
   }
   if (const auto pid = connection_->emulator_pid(name_)) {
-    pid_ = *pid;
-    process_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));
+    take(*pid);
     began_ = begin_of(*pid);
     // libvirtd's QEMU was born in libvirt's group, which it may have left again thread by thread.
     if (!connection_->embedded()) group.add_process(*pid);
@@ -152,6 +159,20 @@ bool Emulator::wait_stopped(Deadline deadline) {
   return changed_.wait_for(lock, deadline.left(), [this] { return stopped_; });
 }
 
+std::map<std::string, std::uint64_t> Emulator::exits() {
+  Domain domain;  // ours, whoever forgets the other one meanwhile
+  {
+    const std::lock_guard lock(mutex_);
+    if (!domain_ || virDomainRef(domain_.get()) < 0) return {};
+    domain.reset(domain_.get());
+  }
+  try {
+    return exits_of(connection_->ask_monitor(domain.get(), std::string(kAskExits), who_));
+  } catch (const Error&) {  // it is gone, or too old for the question
+    return {};
+  }
+}
+
 std::string Emulator::ask(const std::string& command, int fd) { return connection_->ask_monitor(domain_.get(), command, who_, fd); }
 
 void Emulator::await_migration(Deadline deadline) {
@@ -188,6 +209,7 @@ void Emulator::destroy() {
 
 void Emulator::forget() {
   connection_->forget(name_);
+  const std::lock_guard lock(mutex_);
   domain_.reset();
 }
 

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,7 +53,12 @@ class Emulator {
   void load_state(const std::filesystem::path& file, Deadline deadline);
 
   /// What its threads used; nothing when it is gone or runs elsewhere.
-  std::optional<HostSide> host_side(bool has_vhost) const { return pid_ > 0 ? read_host_side(pid_, has_vhost) : std::nullopt; }
+  std::optional<HostSide> host_side() const { return pid_ > 0 ? read_host_side(pid_, has_vhost_) : std::nullopt; }
+
+  /// See exits_of(): nothing without KVM, and when it is gone.
+  std::map<std::string, std::uint64_t> exits();
+  /// The kernel moves its network's packets (vhost-net) instead of QEMU.
+  bool has_vhost() const { return has_vhost_; }
 
   /// False when it is a child that has ended.
   bool alive() const;
@@ -69,6 +76,7 @@ class Emulator {
 
  private:
   void watch();
+  void take(int pid);
   std::string ask(const std::string& command, int fd = -1);
   void await_migration(Deadline deadline);
   const std::shared_ptr<Connection> connection_;
@@ -77,6 +85,7 @@ class Emulator {
   Domain domain_;
   Fd process_;  // pidfd; absent when libvirt runs QEMU elsewhere
   int pid_ = -1;
+  bool has_vhost_ = false;
   std::optional<Instant> began_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -176,6 +176,13 @@ void make_tuned(VmPlan& plan, const Limits& limits, const HostOffer& offer, cons
 
 }  // namespace
 
+void set_cache(VmPlan& plan, const std::string& cache) {
+  plan.scratch.cache = cache;
+  if (cache != "unsafe") return;
+  miss(plan, "disk cache", "unsafe: what the guest flushes does not reach the disk, so its writes compare with nothing",
+       "set vm.cache to writeback");
+}
+
 void shape(VmPlan& plan, VmProfile profile, const Limits& limits, const HostOffer& offer, const std::vector<unsigned>& busy) {
   plan.profile = profile;
   switch (profile) {

@@ -175,7 +175,7 @@ Probe VmBackend::probe() const {
         "cpus up to the virtual CPUs, cpu_weight, cpuset, memory_nodes, io_weight, io; memory and pids are fixed at the start";
     if (embedded()) probe.details["survives_agent"] = "yes";
     probe.details["mounts"] = "tmpfs of the guest's own memory; binds and volumes by virtiofs, one virtiofsd each, cache=auto";
-    probe.details["disk"] = "EROFS image below, ext4 on a sparse raw file above, cache=" + Disk{}.cache;
+    probe.details["disk"] = "EROFS image below, ext4 on a sparse raw file above, cache=" + parts_.settings.cache;
   } catch (const Error& error) {
     probe.reason = error.sentence();
     probe.remedy = error.hint();
@@ -210,6 +210,7 @@ VmPlan VmBackend::shaped_plan(const Workload& workload, std::shared_ptr<void>& p
   plan.memory = memory_for(workload.limits);
   plan.tsc_khz = with->tsc_khz;
   const VmProfile profile = profile_of(workload);
+  if (profile != VmProfile::tuned) set_cache(plan, parts_.settings.cache);
   if (workload.start != Start::cold && (profile == VmProfile::matched || profile == VmProfile::tuned)) {
     throw Error(Code::unsuited,
                 "vm '" + workload.name + "' has no start: " + std::string(tare::name(workload.start)) + " with profile " +

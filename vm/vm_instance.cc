@@ -190,12 +190,13 @@ void VmInstance::require_running(std::string_view action) const {
 // Under resources_mutex_.
 Usage VmInstance::host_usage() const {
   Usage usage = resources_.group->usage();
-  if (const auto side = emulator_.host_side(plan_.interface && plan_.accelerator == Accelerator::kvm)) {
+  if (const auto side = emulator_.host_side()) {
     usage.vm_cpu_vcpu = side->vcpu;
     usage.vm_cpu_emulator = side->emulator;
     usage.vm_cpu_iothread = side->iothread;
     usage.vm_cpu_vhost = side->vhost;
     usage.vm_vcpu_delay = side->vcpu_delay;
+    if (plan_.accelerator == Accelerator::kvm) usage.vm_exits = emulator_.exits();
   }
   return usage;
 }
@@ -260,6 +261,7 @@ std::map<std::string, std::string> VmInstance::protections() const {
                                             {"user", image::text_of(work.command.user)}};
   all["profile"] = name(plan_.profile);
   all.merge(description(traits()));
+  if (plan_.interface) all["packets"] = emulator_.has_vhost() ? "moved by the host's kernel: vhost-net" : "moved by QEMU";
   if (!work.resolver_note.empty()) all["name_servers"] = work.resolver_note;
   const std::lock_guard lock(resources_mutex_);
   if (!resources_.shares.empty()) all["shares"] = "virtiofsd as root, in namespaces and a seccomp filter of its own";

@@ -23,6 +23,7 @@ TEST(ShippedAgentConfig, SaysTheDefaultsAndSwitchesTcpOn) {
   EXPECT_EQ(shipped.vm.machine, standard.vm.machine);
   EXPECT_EQ(shipped.vm.profile, standard.vm.profile);
   EXPECT_EQ(shipped.vm.confinement, standard.vm.confinement);
+  EXPECT_EQ(shipped.vm.cache, standard.vm.cache);
   EXPECT_EQ(shipped.vm.accelerator, standard.vm.accelerator);
 }
 

@@ -147,6 +147,14 @@ TEST_F(ProfileGuest, TunedHasAThreadForItsDisksWithoutTheHostsPageCache) {
   }
 }
 
+TEST_F(ProfileGuest, ACacheThatTakesNoFlushIsSaidWithEveryResult) {
+  settings_.cache = "unsafe";
+  backend_ = make_backend({paths_, groups_, std::make_shared<image::Store>(paths_), settings_});
+  const auto instance = start(workload(VmProfile::standard, {"wait"}));
+  EXPECT_THAT(arguments_of(*instance), HasSubstr(R"("no-flush":true)"));
+  EXPECT_THAT(instance->remarks(), testing::ElementsAre(HasSubstr("disk cache: unsafe")));
+}
+
 TEST_F(ProfileGuest, TunedPinsEachVirtualCpuAndTheNextGuestsToOtherCpus) {
   const std::size_t cpus = host_offer(paths_.instances()).cpus.size();
   if (cpus < 2) GTEST_SKIP() << "needs two CPUs";

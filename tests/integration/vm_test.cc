@@ -222,6 +222,13 @@ TEST_F(Vm, UsageCountsQemuAndTheGuest) {
   EXPECT_GT(*usage.vm_cpu_vcpu, 50ms);
   EXPECT_GT(*usage.vm_cpu_emulator, 1ms);
   EXPECT_EQ(*usage.vm_cpu_iothread, 0ns);  // it has none
+  const bool kvm = backend_->probe().accelerator == "kvm";
+  EXPECT_EQ(usage.vm_exits.empty(), !kvm);
+  for (const char* reason : {"io", "halt", "interrupt", "other"}) {
+    if (kvm) {
+      EXPECT_GT(usage.vm_exits.at(reason), 0U) << reason;
+    }
+  }
   EXPECT_GT(*usage.guest_memory_used, 5_MiB);
   EXPECT_LT(*usage.guest_memory_used, kDefaultMemory);
   EXPECT_FALSE(usage.network_receive);  // it has no link
@@ -263,6 +270,8 @@ TEST_F(Vm, ALinkReachesTheWorkloadsPort) {
   ASSERT_TRUE(usage.network_receive && usage.network_transmit);
   EXPECT_GT(usage.network_receive->count, 0U);
   EXPECT_GT(usage.network_transmit->count, 0U);
+  const bool vhost = backend_->probe().accelerator == "kvm" && std::filesystem::exists("/dev/vhost-net");
+  EXPECT_EQ(instance->protections().at("packets"), vhost ? "moved by the host's kernel: vhost-net" : "moved by QEMU");
 }
 
 TEST_F(Vm, TheAddressesOfALinkAreChosenUnderTheLockThatContainersTakeToo) {

@@ -112,7 +112,8 @@ TEST(Config, AnEmptyFileMeansTheDefaults) {
 
 TEST(Config, KeysAreRead) {
   const Config config = load_config(
-      "tcp_port: 9000\ntcp_address: 0.0.0.0\nlog_level: warn\nvm:\n  machine: q35\n  profile: tuned\n  confinement: fast\n  connection: "
+      "tcp_port: 9000\ntcp_address: 0.0.0.0\nlog_level: warn\nvm:\n  machine: q35\n  profile: tuned\n  confinement: fast\n  cache: none\n  "
+      "connection: "
       "qemu:///system\n",
       "agent.yaml");
   EXPECT_EQ(config.tcp_port, 9000);
@@ -123,6 +124,7 @@ TEST(Config, KeysAreRead) {
   EXPECT_EQ(config.vm.machine, "q35");
   EXPECT_EQ(config.vm.profile, "tuned");
   EXPECT_EQ(config.vm.confinement, "fast");
+  EXPECT_EQ(config.vm.cache, "none");
   EXPECT_EQ(config.vm.connection, "qemu:///system");
 }
 
