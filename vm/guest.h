@@ -16,6 +16,7 @@
 #include "vm/channel.h"
 #include "vm/guest_streams.h"
 #include "vm/guest_work.h"
+#include "vm/kept.h"
 #include "vm/plan.h"
 
 namespace tare::vm {
@@ -66,6 +67,8 @@ class Guest {
   bool await_attached(Deadline deadline);
   /// Instead of start(), of one that ended while nobody watched.
   void lost(const std::string& why, std::unique_ptr<KeptOutput> kept);
+  /// Instead of start(), of one whose exit an earlier agent heard.
+  void over(const KeptExit& ended, std::unique_ptr<KeptOutput> kept);
   /// What it says from now on is the next agent's to hear: processes that exec added are killed, no callback runs.
   void leave();
 

@@ -114,6 +114,16 @@ void Guest::lost(const std::string& why, std::unique_ptr<KeptOutput> kept) {
   timeline().mark(Mark::exited);
 }
 
+void Guest::over(const KeptExit& ended, std::unique_ptr<KeptOutput> kept) {
+  streams_.restore(std::move(kept));
+  streams_.end();
+  watch_.exiting();
+  const std::lock_guard lock(mutex_);
+  exit_ = ended.exit;
+  ended_ = true;
+  timeline().mark(Mark::exited, ended.at);
+}
+
 void Guest::leave() {
   std::vector<std::uint16_t> numbers;
   {

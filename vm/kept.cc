@@ -17,6 +17,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr const char* kFile = "vm.json";
+constexpr const char* kExitFile = "ended.json";
 
 template <class Value, std::size_t Count>
 Value named(std::string_view name, const std::string_view (&names)[Count]) {
@@ -148,6 +149,25 @@ void keep(const Kept& kept, const InstanceDir& directory) {
   if (kept.host) object["host"] = to_json(*kept.host);
   if (kept.interface) object["tap"] = kept.interface->tap, object["mac"] = kept.interface->mac;
   directory.write(kFile, json::serialize(object) + "\n");
+}
+
+void keep(const KeptExit& ended, const InstanceDir& directory) {
+  directory.write(
+      kExitFile, json::serialize(json::object{
+                     {"code", ended.exit.code}, {"signaled", ended.exit.signaled}, {"oom", ended.exit.oom}, {"at", ended.at.nanoseconds}}) +
+                     "\n");
+}
+
+std::optional<KeptExit> kept_exit(const fs::path& directory) {
+  const auto text = try_read_file(directory / kExitFile);
+  if (!text) return std::nullopt;
+  try {
+    const json::object object = json::parse(*text).as_object();
+    return KeptExit{{number_at<int>(object, "code"), object.at("signaled").as_bool(), object.at("oom").as_bool()},
+                    Instant{number_at<std::int64_t>(object, "at")}};
+  } catch (const std::exception& error) {
+    throw Error(Code::failed, (directory / kExitFile).string() + " is damaged: " + error.what());
+  }
 }
 
 Kept kept(const fs::path& directory) {

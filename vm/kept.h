@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/instance_dir.h"
+#include "core/process.h"
 #include "core/timeline.h"
 #include "core/workload.h"
 #include "image/store.h"
@@ -40,6 +41,15 @@ struct Kept {
 };
 
 void keep(const Kept& kept, const InstanceDir& directory);
+/// Written before QEMU is ended, which alone could tell it again.
+struct KeptExit {
+  Exit exit;
+  Instant at;
+};
+void keep(const KeptExit& exit, const InstanceDir& directory);
+/// Nothing where it has not ended. Throws Error(failed) for a damaged one.
+std::optional<KeptExit> kept_exit(const std::filesystem::path& directory);
+
 /// Throws Error(conflict) for one of another version, Error(not_found) where the start was not over.
 Kept kept(const std::filesystem::path& directory);
 

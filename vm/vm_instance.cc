@@ -102,7 +102,13 @@ void VmInstance::adopt(const Kept& kept, const LogLimits& limits) {
   kept_ = true;
   for (const auto& [mark, at] : kept.marks) timeline().mark(mark, at);
   auto output = std::make_unique<KeptOutput>(resources_.directory.path(), limits, guest_.log());
-  if (!emulator_.adopt()) {
+  const bool lives = emulator_.adopt();
+  if (const auto ended = kept_exit(resources_.directory.path())) {
+    if (lives) emulator_.kill();
+    emulator_.reap();
+    return guest_.over(*ended, std::move(output));
+  }
+  if (!lives) {
     if (!resources_.group->processes().empty()) throw Error(Code::failed, who_ + ": its QEMU lives, and libvirt does not know it");
     return guest_.lost("the virtual machine ended while there was no agent", std::move(output));
   }
@@ -171,6 +177,8 @@ void VmInstance::on_exiting() {
 // The log is complete and the disk dies with the guest. A QEMU that ends by itself closes its monitor first and its process later, and
 // libvirt then waits 200 ms; killed, it is gone at once.
 void VmInstance::on_exited() {
+  const auto exit = guest_.exit();
+  if (const auto at = timeline().at(Mark::exited); kept_ && exit && at) tare::vm::keep(KeptExit{*exit, *at}, resources_.directory);
   if (!emulator_.kill()) guest_.power_off();
 }
 

@@ -81,6 +81,19 @@ TEST_F(VmSurvival, AnEndThatNobodySawIsKnownWithItsTimeAndItsLog) {
   EXPECT_EQ(tare({"rm", "kept"}).status, 0);
 }
 
+TEST_F(VmSurvival, AnExitThatTheAgentHeardAndDidNotRecordIsKnown) {
+  start("echo word; exit 5");
+  ASSERT_TRUE(eventually([&] { return one("kept").find("\"status\":5") != std::string::npos; }));
+  const double exited = mark("exited");
+  kill_agent();
+  std::filesystem::remove(paths_.instances() / id_ / "exit.json");  // as if it had been killed a moment before
+  begin_agent();
+  EXPECT_THAT(one("kept"), HasSubstr("\"status\":5"));
+  EXPECT_NEAR(mark("exited"), exited, 1e-6);
+  EXPECT_EQ(tare({"logs", "kept"}).out, "word\n");
+  EXPECT_EQ(tare({"rm", "kept"}).status, 0);
+}
+
 TEST_F(VmSurvival, APausedOneStaysPausedAndGoesOn) {
   start("while true; do echo x; usleep 10000; done");
   client().request("POST", "/tare/v1/instances/kept/pause");

@@ -79,6 +79,17 @@ TEST_F(KeptTest, WhatIsMissingOrDamagedOrOfAnotherVersionIsNamed) {
   EXPECT_THAT(failure_of([&] { kept(directory_.path()); }).second, HasSubstr("another version"));
 }
 
+TEST_F(KeptTest, AnExitIsReadAsItWasWritten) {
+  EXPECT_FALSE(kept_exit(directory_.path()));
+  keep(KeptExit{{9, true, true}, Instant{4'000'000'000'000'000'001}}, directory_);
+  const auto read = kept_exit(directory_.path());
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->exit, (Exit{9, true, true}));
+  EXPECT_EQ(read->at, Instant{4'000'000'000'000'000'001});
+  write_file_atomic(directory_.path() / "ended.json", "{\"code\":1}");
+  EXPECT_THAT(failure_of([&] { kept_exit(directory_.path()); }).second, HasSubstr("damaged"));
+}
+
 TEST_F(KeptTest, OutputGoesOnWhereTheAgentBeforeDied) {
   const LogLimits limits;
   {
