@@ -9,6 +9,7 @@
 #include "bench/suite_rules.h"
 #include "bench/suite_workload.h"
 #include "bench/yaml.h"
+#include "core/bytes.h"
 #include "core/error.h"
 #include "core/words.h"
 
@@ -29,13 +30,7 @@ std::string sha256(const std::string& text) {
   if (EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
     throw Error(Code::internal, "SHA-256 of the suite failed");
   }
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string out = "sha256:";
-  for (unsigned i = 0; i < size; ++i) {
-    out += kDigits[digest[i] >> 4U];
-    out += kDigits[digest[i] & 15U];
-  }
-  return out;
+  return "sha256:" + hex_of({reinterpret_cast<const char*>(digest.data()), size});
 }
 
 Experiment experiment_of(const Value& value, Places& places) {

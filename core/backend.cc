@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/backend.h"
 
-#include <sys/random.h>
-
-#include <array>
-
+#include "core/bytes.h"
 #include "core/error.h"
 #include "core/instance_dir.h"
 
@@ -43,16 +40,6 @@ std::unique_ptr<Instance> Backend::start_kept(const Record&, const Workload& wor
 
 std::unique_ptr<Instance> Backend::adopt(InstanceDir&, const Workload&, Timeline&) { return nullptr; }
 
-std::string new_instance_id() {
-  std::array<unsigned char, 6> random{};
-  if (::getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size())) throw_errno("getrandom");
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string id = "t";
-  for (const unsigned char byte : random) {
-    id += kDigits[byte >> 4U];
-    id += kDigits[byte & 15U];
-  }
-  return id;
-}
+std::string new_instance_id() { return "t" + hex_of(random_bytes(6)); }
 
 }  // namespace tare

@@ -12,6 +12,7 @@
 #include <climits>
 #include <vector>
 
+#include "core/bytes.h"
 #include "core/error.h"
 #include "core/fd.h"
 #include "core/files.h"
@@ -45,13 +46,7 @@ std::string Digest::text() {
   std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
   unsigned size = 0;
   EVP_DigestFinal_ex(context_->evp.get(), bytes.data(), &size);
-  std::string text = "sha256:";
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  for (unsigned i = 0; i < size; ++i) {
-    text += kDigits[bytes[i] >> 4];
-    text += kDigits[bytes[i] & 15];
-  }
-  return text;
+  return "sha256:" + hex_of({reinterpret_cast<const char*>(bytes.data()), size});
 }
 
 namespace {
