@@ -17,7 +17,7 @@ struct VmConfig {
   std::string machine = "microvm";       // or "q35"
   std::string profile = "default";       // core/workload.h's VmProfile, of workloads that name none
   std::string confinement = "hardened";  // or "fast": vm/plan.h's Confinement
-  std::string cache = "writeback";       // of the disk that takes what a guest writes: vm/plan.h's kDiskCaches
+  std::string cache = "writeback";       // of the disk that takes what a guest writes: vm/plan.h's Disk::cache
   std::string accelerator = "auto";      // "auto": KVM where the self-test passes, else TCG; or "kvm", "tcg"
 };
 

@@ -36,7 +36,7 @@ bool LogTail::open_file(Log& log) {
     log.append(Stream::err, "tare: the log file cannot be opened; what was in it is lost\n", Instant::now());
     return false;
   }
-  Fd file(::open((log_file(path_, *next)).c_str(), O_RDONLY | O_CLOEXEC));
+  Fd file(::open(log_file(path_, *next).c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) return false;
   if (*next > position_) {
     log.append(Stream::err, "tare: " + std::to_string(*next - position_) + " bytes of the log are no longer kept\n", Instant::now());

@@ -172,8 +172,9 @@ void forget(int& fd) noexcept {
 
 // Bytes of output that may be sent now.
 std::uint64_t allowed(const Process& process) noexcept {
-  if (process.ended) return kMostAtEnd - (process.sent - process.sent_at_end);
-  return kOutputWindow - (process.sent - process.taken);
+  const std::uint64_t window =
+      process.ended ? kMostAtEnd - (process.sent - process.sent_at_end) : kOutputWindow - (process.sent - process.taken);
+  return process.number == 0 ? std::min<std::uint64_t>(window, retained.room()) : window;
 }
 
 void send_output(std::uint16_t number, std::uint8_t stream, std::string_view text) noexcept {
@@ -193,7 +194,7 @@ void send_retained() noexcept {
 
 // One read. False when there is nothing now or any more, or no room for it.
 bool forward_once(Process& process, int& fd, std::uint8_t stream) noexcept {
-  const std::uint64_t most = std::min<std::uint64_t>(allowed(process), process.number == 0 ? retained.room() : sizeof buffer);
+  const std::uint64_t most = allowed(process);
   if (fd < 0 || most == 0 || !channel::has_room()) return false;
   const ssize_t count = read(fd, buffer, most < sizeof buffer ? most : sizeof buffer);
   if (count < 0 && (errno == EINTR || errno == EAGAIN)) return errno == EINTR;
@@ -397,7 +398,7 @@ std::size_t poll_fds(std::span<pollfd> fds) noexcept {
   std::size_t count = 0;
   for (const Process& process : table) {
     if (!process.used || !channel::has_room()) continue;
-    const bool reads = allowed(process) > 0 && (process.number != 0 || retained.room() > 0);
+    const bool reads = allowed(process) > 0;
     if (reads && process.out >= 0) fds[count++] = {process.out, POLLIN, 0};
     if (reads && process.err >= 0) fds[count++] = {process.err, POLLIN, 0};
     if (process.input.waits()) fds[count++] = {process.input.fd(), POLLOUT, 0};

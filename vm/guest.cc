@@ -39,15 +39,8 @@ Guest::~Guest() { end(); }
 
 // ---- start
 
-void Guest::connect(const std::string& channel, Position position) {
-  channel_ = std::make_unique<Channel>(channel,
-                                       Channel::Callbacks{[this](const guest::Frame& frame, Instant arrived) { on_frame(frame, arrived); },
-                                                          [this](const std::string& why) { on_end(why); }},
-                                       position);
-}
-
 void Guest::start(const std::string& channel, Deadline deadline) {
-  connect(channel, {});
+  connect(channel, Position());
   streams_.begin(*channel_, 0);
   channel_->listen();
   send_work(deadline);

@@ -65,10 +65,8 @@ class Guest {
   void attach(const std::string& channel, std::unique_ptr<KeptOutput> kept);
   /// False when it has not answered at the deadline: it stands still, or has much to do. It goes on answering. Throws what wait() throws.
   bool await_attached(Deadline deadline);
-  /// Instead of start(), of one that ended while nobody watched.
-  void lost(const std::string& why, std::unique_ptr<KeptOutput> kept);
-  /// Instead of start(), of one whose exit an earlier agent heard.
-  void over(const KeptExit& ended, std::unique_ptr<KeptOutput> kept);
+  /// Instead of start(), of one that has ended, with the exit that an earlier agent heard, if one did.
+  void over(const std::optional<KeptExit>& ended, std::unique_ptr<KeptOutput> kept);
   /// What it says from now on is the next agent's to hear: processes that exec added are killed, no callback runs.
   void leave();
 
@@ -128,7 +126,8 @@ class Guest {
     Instant arrived;
   };
 
-  void connect(const std::string& channel, Position position);
+  template <class From>
+  void connect(const std::string& channel, const From& from);
   void queue_settings(const std::string& mac);
   bool try_freeze(Deadline deadline, const std::function<void()>& stop, Past& past);
   void send_work(Deadline deadline);
@@ -187,6 +186,14 @@ class Guest {
   std::mutex sending_;                // the strings of one process must arrive together
   std::unique_ptr<Channel> channel_;  // last: its thread uses all of the above
 };
+
+template <class From>
+void Guest::connect(const std::string& channel, const From& from) {
+  channel_ = std::make_unique<Channel>(channel,
+                                       Channel::Callbacks{[this](const guest::Frame& frame, Instant arrived) { on_frame(frame, arrived); },
+                                                          [this](const std::string& why) { on_end(why); }},
+                                       from);
+}
 
 template <class Ready>
 bool Guest::wait_until(std::unique_lock<std::mutex>& lock, Deadline deadline, Ready ready) const {

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Guests that were not started here: clones of one that was frozen, and those whose agent has died.
-#include <sys/random.h>
-
-#include <array>
 #include <csignal>
 #include <utility>
 #include <vector>
 
+#include "core/bytes.h"
 #include "core/error.h"
 #include "vm/guest.h"
 
@@ -48,11 +46,10 @@ bool Guest::try_freeze(Deadline deadline, const std::function<void()>& stop, Pas
 void Guest::resume(const std::string& channel, const Past& past, const std::string& mac) {
   connect(channel, past.position);
   queue_settings(mac);
-  std::array<char, 32> seed;
-  if (::getrandom(seed.data(), seed.size(), 0) != static_cast<ssize_t>(seed.size())) throw_errno("read of random bytes");
+  const std::string seed = random_bytes(32);
   guest::Identity identity;
   identity.realtime = realtime();
-  identity.seed = {seed.data(), seed.size()};
+  identity.seed = seed;
   channel_->post(identity);
 }
 
@@ -88,10 +85,7 @@ void Guest::await_told(Deadline deadline) {
 void Guest::attach(const std::string& channel, std::unique_ptr<KeptOutput> kept) {
   attaching_ = true;
   ping_sent_ = Instant::now();
-  channel_ = std::make_unique<Channel>(channel,
-                                       Channel::Callbacks{[this](const guest::Frame& frame, Instant arrived) { on_frame(frame, arrived); },
-                                                          [this](const std::string& why) { on_end(why); }},
-                                       Attach{work_.token, kept->received()});
+  connect(channel, Attach{work_.token, kept->received()});
   streams_.restore(std::move(kept));
   streams_.begin(*channel_, 0);
   channel_->listen();
@@ -104,24 +98,18 @@ bool Guest::await_attached(Deadline deadline) {
   return answered;
 }
 
-void Guest::lost(const std::string& why, std::unique_ptr<KeptOutput> kept) {
+void Guest::over(const std::optional<KeptExit>& ended, std::unique_ptr<KeptOutput> kept) {
   streams_.restore(std::move(kept));
   streams_.end();
   watch_.exiting();
   const std::lock_guard lock(mutex_);
-  failure_.emplace(Code::failed, who_ + ": " + why + watch_.excuse());
+  if (ended) {
+    exit_ = ended->exit;
+  } else {
+    failure_.emplace(Code::failed, who_ + ": the virtual machine ended while there was no agent" + watch_.excuse());
+  }
   ended_ = true;
-  timeline().mark(Mark::exited);
-}
-
-void Guest::over(const KeptExit& ended, std::unique_ptr<KeptOutput> kept) {
-  streams_.restore(std::move(kept));
-  streams_.end();
-  watch_.exiting();
-  const std::lock_guard lock(mutex_);
-  exit_ = ended.exit;
-  ended_ = true;
-  timeline().mark(Mark::exited, ended.at);
+  timeline().mark(Mark::exited, ended ? ended->at : Instant::now());
 }
 
 void Guest::leave() {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/guest_work.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 
 #include "core/error.h"
@@ -21,12 +19,6 @@ void check(const std::vector<std::string>& list) {
 
 }  // namespace
 
-std::string new_token() {
-  std::string token(guest::kTokenSize, '\0');
-  if (::getrandom(token.data(), token.size(), 0) != static_cast<ssize_t>(token.size())) throw_errno("read of random bytes");
-  return token;
-}
-
 GuestCommand command_of(const ExecRequest& request, const GuestWork& work) {
   GuestCommand command = work.command;
   command.program.clear();
@@ -42,7 +34,7 @@ GuestCommand command_of(const ExecRequest& request, const GuestWork& work) {
   };
   if (request.tty) set("TERM=xterm");
   if (!request.user.empty()) {
-    command.user = image::resolve_user(work.layers, request.user);
+    command.user = image::resolve_user(work.image.layers, request.user);
     set("HOME=" + (command.user.home.empty() ? "/" : command.user.home));
   }
   for (const std::string& entry : request.environment) set(entry);

@@ -10,6 +10,7 @@
 #include "core/backend.h"
 #include "core/ulimits.h"
 #include "guest/protocol.h"
+#include "image/store.h"
 #include "image/user.h"
 #include "vm/channel.h"
 #include "vm/share.h"
@@ -33,8 +34,8 @@ struct GuestCommand {
 
 struct GuestWork {
   GuestCommand command;
-  std::vector<std::filesystem::path> layers;  // of the image, where the users of an exec are looked up
-  std::string token;                          // by which another agent is known, guest::kTokenSize bytes; empty: nobody may go on with it
+  image::Image image;  // in its layers the users of an exec are looked up
+  std::string token;   // by which another agent is known, guest::kTokenSize digits; empty: nobody may go on with it
   std::string hostname;
   std::string address;  // with prefix; empty without a network
   std::string gateway;
@@ -46,9 +47,6 @@ struct GuestWork {
   std::vector<GuestMount> mounts;
   bool read_only_root = false;
 };
-
-/// A token for a guest: random bytes.
-std::string new_token();
 
 /// The command of `request` in a guest with this work: what it does not say is the workload's. Throws what image::resolve_user() throws.
 GuestCommand command_of(const ExecRequest& request, const GuestWork& work);

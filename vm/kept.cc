@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <charconv>
 #include <set>
 #include <string_view>
 
@@ -35,26 +34,6 @@ std::vector<std::string> texts_at(const json::object& object, const char* key) {
 template <class Number>
 Number number_at(const json::object& object, const char* key) {
   return object.at(key).to_number<Number>();
-}
-
-std::string hex_of(std::string_view bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text;
-  for (const char byte : bytes) {
-    const auto bits = static_cast<unsigned char>(byte);
-    text += {kDigits[bits / 16U], kDigits[bits % 16U]};
-  }
-  return text;
-}
-
-std::string bytes_of(std::string_view hex) {
-  std::string bytes;
-  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
-    unsigned byte = 0;
-    if (std::from_chars(hex.data() + i, hex.data() + i + 2, byte, 16).ec != std::errc()) throw Error(Code::failed, "a token is no number");
-    bytes.push_back(static_cast<char>(byte));
-  }
-  return bytes;
 }
 
 json::object to_json(const image::Image& image) {
@@ -103,18 +82,18 @@ Trait trait_from(const json::object& object) {
 Kept kept_from(const json::object& object) {
   Kept kept;
   kept.run = text_at(object, "run");
-  kept.token = bytes_of(text_at(object, "token"));
+  kept.token = text_at(object, "token");
   kept.image = image_from(object.at("image").as_object());
   kept.started_as = named<Start>(text_at(object, "started_as"), kStartNames);
   kept.confinement = text_at(object, "confinement");
   if (object.contains("first_id")) kept.first_id = number_at<std::uint32_t>(object, "first_id");
-  kept.accelerator = text_at(object, "accelerator") == name(Accelerator::kvm) ? Accelerator::kvm : Accelerator::tcg;
-  kept.profile = named<VmProfile>(text_at(object, "profile"), kVmProfileNames);
-  kept.vcpus = number_at<unsigned>(object, "vcpus");
-  kept.vcpu_pins = texts_at(object, "vcpu_pins");
-  for (const json::value& trait : object.at("traits").as_array()) kept.traits.push_back(trait_from(trait.as_object()));
-  if (object.contains("host")) kept.host = facts_from(object.at("host").as_object());
-  if (object.contains("tap")) kept.interface = Interface{text_at(object, "tap"), text_at(object, "mac")};
+  kept.plan.accelerator = text_at(object, "accelerator") == name(Accelerator::kvm) ? Accelerator::kvm : Accelerator::tcg;
+  kept.plan.profile = named<VmProfile>(text_at(object, "profile"), kVmProfileNames);
+  kept.plan.vcpus = number_at<unsigned>(object, "vcpus");
+  kept.plan.vcpu_pins = texts_at(object, "vcpu_pins");
+  for (const json::value& trait : object.at("traits").as_array()) kept.plan.traits.push_back(trait_from(trait.as_object()));
+  if (object.contains("host")) kept.plan.host = facts_from(object.at("host").as_object());
+  if (object.contains("tap")) kept.plan.interface = Interface{text_at(object, "tap"), text_at(object, "mac")};
   kept.address = text_at(object, "address");
   kept.servers = texts_at(object, "servers");
   const json::object& marks = object.at("marks").as_object();
@@ -128,26 +107,26 @@ Kept kept_from(const json::object& object) {
 
 void keep(const Kept& kept, const InstanceDir& directory) {
   json::array traits;
-  for (const Trait& trait : kept.traits) traits.push_back(to_json(trait));
+  for (const Trait& trait : kept.plan.traits) traits.push_back(to_json(trait));
   json::object marks;
   for (const auto& [mark, at] : kept.marks) marks[name(mark)] = at.nanoseconds;
   json::object object = {{"version", guest::kVersion},
                          {"run", kept.run.string()},
-                         {"token", hex_of(kept.token)},
+                         {"token", kept.token},
                          {"image", to_json(kept.image)},
                          {"started_as", name(kept.started_as)},
                          {"confinement", kept.confinement},
-                         {"accelerator", name(kept.accelerator)},
-                         {"profile", name(kept.profile)},
-                         {"vcpus", kept.vcpus},
-                         {"vcpu_pins", json::value_from(kept.vcpu_pins)},
+                         {"accelerator", name(kept.plan.accelerator)},
+                         {"profile", name(kept.plan.profile)},
+                         {"vcpus", kept.plan.vcpus},
+                         {"vcpu_pins", json::value_from(kept.plan.vcpu_pins)},
                          {"traits", traits},
                          {"address", kept.address},
                          {"servers", json::value_from(kept.servers)},
                          {"marks", marks}};
   if (kept.first_id) object["first_id"] = *kept.first_id;
-  if (kept.host) object["host"] = to_json(*kept.host);
-  if (kept.interface) object["tap"] = kept.interface->tap, object["mac"] = kept.interface->mac;
+  if (kept.plan.host) object["host"] = to_json(*kept.plan.host);
+  if (kept.plan.interface) object["tap"] = kept.plan.interface->tap, object["mac"] = kept.plan.interface->mac;
   directory.write(kFile, json::serialize(object) + "\n");
 }
 

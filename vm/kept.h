@@ -28,19 +28,15 @@ struct Kept {
   Start started_as = Start::cold;
   std::string confinement;
   std::optional<std::uint32_t> first_id;  // of its range of ids
-  Accelerator accelerator = Accelerator::tcg;
-  VmProfile profile = VmProfile::standard;
-  unsigned vcpus = 1;
-  std::vector<std::string> vcpu_pins;
-  std::vector<Trait> traits;
-  std::optional<Facts> host;
-  std::optional<Interface> interface;
-  std::string address;               // with its prefix
-  std::vector<std::string> servers;  // of its shares: process_identity()
-  std::map<Mark, Instant> marks;     // of kKeptMarks
+  VmPlan plan;                            // of it on disk: accelerator, profile, vcpus, vcpu_pins, traits, host and interface
+  std::string address;                    // with its prefix
+  std::vector<std::string> servers;       // of its shares: process_identity()
+  std::map<Mark, Instant> marks;          // of kKeptMarks
 };
-
 void keep(const Kept& kept, const InstanceDir& directory);
+/// Throws Error(conflict) for one of another version, Error(not_found) where the start was not over.
+Kept kept(const std::filesystem::path& directory);
+
 /// Written before QEMU is ended, which alone could tell it again.
 struct KeptExit {
   Exit exit;
@@ -49,8 +45,5 @@ struct KeptExit {
 void keep(const KeptExit& exit, const InstanceDir& directory);
 /// Nothing where it has not ended. Throws Error(failed) for a damaged one.
 std::optional<KeptExit> kept_exit(const std::filesystem::path& directory);
-
-/// Throws Error(conflict) for one of another version, Error(not_found) where the start was not over.
-Kept kept(const std::filesystem::path& directory);
 
 }  // namespace tare::vm

@@ -24,21 +24,19 @@ std::string_view name(Machine machine) noexcept;          // "microvm", "q35"
 /// What holds a QEMU that a guest has broken into. hardened: its own filter of system calls, and vm/jail.h. fast: nothing, it is root.
 enum class Confinement { hardened, fast };
 
-/// libvirt's words for what stands between a guest's disk and the host's.
+/// `cache` is libvirt's word for what stands between it and the host's disk.
 ///                  host's page cache   a write is done when             the guest's flush
 ///   writeback      yes                 it is in there                   reaches the disk
 ///   writethrough   yes                 it is on the disk                has nothing to do
 ///   none           no                  the disk has taken it            reaches the disk
 ///   directsync     no                  it is on the disk                has nothing to do
 ///   unsafe         yes                 it is in there                   does nothing
-constexpr std::string_view kDiskCaches[] = {"writeback", "writethrough", "none", "directsync", "unsafe"};
-
 struct Disk {
   std::filesystem::path file;  // raw
   bool read_only = false;
-  std::string cache = "writeback";  // of kDiskCaches
-  std::string io = {};              // "io_uring"; empty: QEMU's pool of threads
-  unsigned iothread = 0;            // which of VmPlan::iothreads serves it, from 1; 0: QEMU's main thread
+  std::string cache = "writeback";
+  std::string io = {};    // "io_uring"; empty: QEMU's pool of threads
+  unsigned iothread = 0;  // which of VmPlan::iothreads serves it, from 1; 0: QEMU's main thread
 };
 
 struct Interface {

@@ -38,7 +38,7 @@ struct HostOffer {
 /// Looks at this host. `disks` is the directory of scratch disks; `root` is "/" but in tests.
 HostOffer host_offer(const std::filesystem::path& disks, const std::filesystem::path& root = "/");
 
-/// What stands between the guest's writes and the host's disk, of kDiskCaches. Pure.
+/// Disk::cache of what takes the guest's writes. Pure.
 void set_cache(VmPlan& plan, const std::string& cache);
 
 /// Shapes `plan`, which is that of `default`, to `profile`. `busy` says how many pinned virtual CPUs each CPU of the host has already: the

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <system_error>
 
+#include "core/bytes.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/listener.h"
@@ -105,7 +106,7 @@ class VmBackend final : public Backend {
   ParkedGuest park(const Workload& shape, const Frozen& frozen) const;
   void add_link(const std::string& id, VmResources& resources, VmPlan& plan, GuestWork& work) const;
   void add_shares(const std::string& who, VmResources& resources, VmPlan& plan, GuestWork& work) const;
-  VmResources adopted(InstanceDir directory, const Workload& workload, const Kept& kept, const std::string& who) const;
+  VmResources adopted(InstanceDir& own, const Workload& workload, const Kept& kept, const std::string& who) const;
   void add_place(const Workload& workload, VmResources& resources, VmPlan& plan, GuestWork& work) const;
 
   VmParts parts_;
@@ -259,7 +260,7 @@ GuestWork VmBackend::work_of(const Workload& workload, const image::Image& image
                 "use `network: link` or `network: bridge`");
   }
   GuestWork work;
-  work.token = new_token();
+  work.token = hex_of(random_bytes(guest::kTokenSize / 2));
   work.hostname = workload.hostname.empty() ? id : workload.hostname;
   image::Process process = image::process_of(workload, image, work.hostname);
   GuestCommand& command = work.command;
@@ -276,7 +277,7 @@ GuestWork VmBackend::work_of(const Workload& workload, const image::Image& image
   command.restricted = workload.security != Security::none;
   work.mounts = guest_mounts(workload);
   work.read_only_root = workload.read_only_root;
-  work.layers = image.layers;
+  work.image = image;
   work.asks_facts = profile_of(workload) == VmProfile::matched;
   work.pids = static_cast<std::uint64_t>(workload.limits.pids.value_or(0));
   const Resolver resolver = resolver_of(workload, false);
@@ -431,14 +432,15 @@ std::unique_ptr<VmInstance> VmBackend::start_in(const Record& record, const Work
 std::unique_ptr<Instance> VmBackend::start_kept(const Record& record, const Workload& workload, Timeline& timeline) {
   if (!embedded()) return start_in({}, workload, timeline);
   auto instance = start_in(record, workload, timeline);
-  keep(instance->kept(parts_.images->resolve(workload.image), fs::absolute(parts_.paths.run)), instance->directory());
+  keep(instance->kept(fs::absolute(parts_.paths.run)), instance->directory());
   return instance;
 }
 
 /// What build() makes, found again.
-VmResources VmBackend::adopted(InstanceDir directory, const Workload& workload, const Kept& kept, const std::string& who) const {
-  const std::string id = directory.instance_id();
-  VmResources resources{nullptr, machinery()->connection, std::move(directory)};
+VmResources VmBackend::adopted(InstanceDir& own, const Workload& workload, const Kept& kept, const std::string& who) const {
+  const std::string id = own.instance_id();
+  const auto with = machinery();  // first: whoever has the directory when this fails removes it
+  VmResources resources{nullptr, with->connection, std::move(own)};
   resources.confinement = kept.confinement;
   resources.started_as = kept.started_as;
   try {
@@ -451,10 +453,10 @@ VmResources VmBackend::adopted(InstanceDir directory, const Workload& workload, 
                                     server < kept.servers.size() ? kept.servers[server] : "");
       ++server;
     }
-    if (kept.interface) resources.tap = Tap::adopt(kept.interface->tap);
+    if (kept.plan.interface) resources.tap = Tap::adopt(kept.plan.interface->tap);
     if (workload.network == Network::bridge) resources.place = bridge::Member::find(bridge_settings(), id);
     resources.ports = hold_again(workload.publish, who);
-    resources.pins = claims_.claim([&](const std::vector<unsigned>&) { return kept.vcpu_pins; });
+    resources.pins = claims_.claim([&](const std::vector<unsigned>&) { return kept.plan.vcpu_pins; });
     resources.emulator = std::make_unique<Emulator>(resources.connection, id, who);
     return resources;
   } catch (const Error&) {
@@ -467,20 +469,13 @@ std::unique_ptr<Instance> VmBackend::adopt(InstanceDir& own, const Workload& wor
   const std::string id = own.instance_id();
   const std::string who = "vm '" + workload.name + "'";
   const Kept kept = vm::kept(own.path());
-  VmPlan plan;
+  VmPlan plan = kept.plan;
   plan.name = id;
-  plan.accelerator = kept.accelerator;
-  plan.profile = kept.profile;
-  plan.vcpus = kept.vcpus;
-  plan.vcpu_pins = kept.vcpu_pins;
-  plan.traits = kept.traits;
-  plan.host = kept.host;
-  plan.interface = kept.interface;
   find_files(plan);
   GuestWork work = work_of(workload, kept.image, id);
   work.token = kept.token;
   work.address = kept.address;
-  VmResources resources = adopted(std::move(own), workload, kept, who);
+  VmResources resources = adopted(own, workload, kept, who);
   auto instance = std::make_unique<VmInstance>(std::move(plan), std::move(work), who, std::move(resources), timeline);
   try {
     instance->adopt(kept, workload.log);

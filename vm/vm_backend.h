@@ -23,7 +23,7 @@ struct VmSettings {
   Machine machine = Machine::microvm;               // of the profiles that do not choose
   VmProfile profile = VmProfile::standard;          // of workloads that do not choose
   Confinement confinement = Confinement::hardened;  // of the embedded driver's QEMU; a libvirtd has its own
-  std::string cache = "writeback";                  // of the disk that takes what a guest writes; of kDiskCaches. tuned has its own
+  std::string cache = "writeback";                  // Disk::cache of what takes the guest's writes; tuned has its own
   std::filesystem::path device = "/dev/kvm";
   std::optional<Accelerator> accelerator;  // absent: KVM if the self-test passes, else emulation
   std::chrono::nanoseconds self_test = std::chrono::seconds(30);

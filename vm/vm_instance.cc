@@ -75,21 +75,15 @@ void VmInstance::keep(const LogLimits& limits) {
   guest_.keep(std::make_unique<KeptOutput>(resources_.directory.path(), limits));
 }
 
-Kept VmInstance::kept(const image::Image& image, const std::filesystem::path& run) const {
+Kept VmInstance::kept(const std::filesystem::path& run) const {
   Kept kept;
   kept.run = run;
   kept.token = guest_.work().token;
-  kept.image = image;
+  kept.image = guest_.work().image;
   kept.started_as = resources_.started_as;
   kept.confinement = resources_.confinement;
   if (resources_.ids) kept.first_id = resources_.ids->first();
-  kept.accelerator = plan_.accelerator;
-  kept.profile = plan_.profile;
-  kept.vcpus = plan_.vcpus;
-  kept.vcpu_pins = plan_.vcpu_pins;
-  kept.traits = plan_.traits;
-  kept.host = plan_.host;
-  kept.interface = plan_.interface;
+  kept.plan = plan_;
   kept.address = guest_.work().address;
   for (const Share& share : resources_.shares) kept.servers.push_back(share.server());
   for (const Mark mark : kKeptMarks) {
@@ -103,14 +97,13 @@ void VmInstance::adopt(const Kept& kept, const LogLimits& limits) {
   for (const auto& [mark, at] : kept.marks) timeline().mark(mark, at);
   auto output = std::make_unique<KeptOutput>(resources_.directory.path(), limits, guest_.log());
   const bool lives = emulator_.adopt();
-  if (const auto ended = kept_exit(resources_.directory.path())) {
-    if (lives) emulator_.kill();
-    emulator_.reap();
-    return guest_.over(*ended, std::move(output));
-  }
-  if (!lives) {
-    if (!resources_.group->processes().empty()) throw Error(Code::failed, who_ + ": its QEMU lives, and libvirt does not know it");
-    return guest_.lost("the virtual machine ended while there was no agent", std::move(output));
+  const auto ended = kept_exit(resources_.directory.path());
+  if (ended || !lives) {
+    if (emulator_.kill()) emulator_.reap();
+    if (!ended && !resources_.group->processes().empty()) {
+      throw Error(Code::failed, who_ + ": its QEMU lives, and libvirt does not know it");
+    }
+    return guest_.over(ended, std::move(output));
   }
   state_ = emulator_.stands_still() ? State::paused : State::running;
   guest_.attach(plan_.channel.string(), std::move(output));

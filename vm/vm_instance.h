@@ -63,7 +63,7 @@ class VmInstance final : public Instance {
   void keep(const LogLimits& limits);
   const InstanceDir& directory() const { return resources_.directory; }
   /// For the agents of `run`, once it runs.
-  Kept kept(const image::Image& image, const std::filesystem::path& run) const;
+  Kept kept(const std::filesystem::path& run) const;
   /// Instead of boot(), of one whose agent has died, with what that one kept. Where its QEMU is gone it has exited. Throws Error; the owner
   /// then calls leave().
   void adopt(const Kept& kept, const LogLimits& limits);

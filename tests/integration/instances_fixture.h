@@ -125,4 +125,16 @@ class InstancesTest : public testing::Test {
   int begun_ = 0;
 };
 
+/// Its agent emulates the VMs: no self-test of KVM, which takes half a minute where it fails.
+class VmInstancesTest : public InstancesTest {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    std::filesystem::create_directories(paths_.state);
+    std::filesystem::create_directory_symlink(Paths::from_environment().kernels(), paths_.kernels());
+    begin_agent();
+  }
+  void begin_agent() { start_agent("vm: {accelerator: tcg}\n"); }
+};
+
 }  // namespace tare::test

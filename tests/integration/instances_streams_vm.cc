@@ -8,14 +8,8 @@ namespace {
 
 using testing::HasSubstr;
 
-class VmStreams : public InstancesTest {
+class VmStreams : public VmInstancesTest {
  protected:
-  void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-    std::filesystem::create_directories(paths_.state);
-    std::filesystem::create_directory_symlink(Paths::from_environment().kernels(), paths_.kernels());
-    start_agent("vm: {accelerator: tcg}\n");  // no self-test of KVM, which takes half a minute where it fails
-  }
   std::vector<std::string> in_vm(std::vector<std::string> options, const std::string& script) const {
     options.insert(options.begin(), {"--backend", "vm"});
     return run(std::move(options), script);

@@ -11,15 +11,8 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-class VmSurvival : public InstancesTest {
+class VmSurvival : public VmInstancesTest {
  protected:
-  void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-    std::filesystem::create_directories(paths_.state);
-    std::filesystem::create_directory_symlink(Paths::from_environment().kernels(), paths_.kernels());
-    begin_agent();
-  }
-  void begin_agent() { start_agent("vm: {accelerator: tcg}\n"); }  // no self-test of KVM, which takes half a minute where it fails
   void start(const std::string& script, std::vector<std::string> options = {}) {
     options.insert(options.end(), {"-d", "--name", "kept", "--backend", "vm"});
     const Ended ended = tare(run(options, script));
@@ -162,6 +155,17 @@ TEST_F(VmSurvival, WhatWasOnlyHalfMadeIsRemoved) {
   ASSERT_TRUE(std::filesystem::remove(paths_.instances() / id_ / "started.json"));  // as if it had been killed before
   begin_agent();
   EXPECT_THAT(tare({"ps", "--all"}).out, Not(HasSubstr(id_)));
+  expect_nothing_more_than(before);
+}
+
+TEST_F(VmSurvival, OneThatTheNextAgentCannotReachIsRemovedWhole) {
+  const Census before = left();
+  start("sleep 1000", {"--network", "link"});
+  kill_agent();
+  start_agent("vm: {accelerator: tcg, connection: 'nosuch:///system'}\n");
+  EXPECT_THAT(read_file(dir_.path() / "agent.log"), HasSubstr("is not adopted"));
+  EXPECT_THAT(tare({"ps", "--all"}).out, Not(HasSubstr(id_)));
+  EXPECT_EQ(emulator(), 0);
   expect_nothing_more_than(before);
 }
 
